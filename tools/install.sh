@@ -35,12 +35,30 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp) || exit 1
-trap 'rm -f "$log"' EXIT
+policy=
+trap 'rm -f "$log" $policy' EXIT
+
+# Debian starts a redis-server on port 6379 as soon as it is installed. The tests want the program
+# and no service, and the port is the one of tools/run.sh: refuse starts while we install.
+case "$missing " in
+*" redis-server "*)
+    if [ ! -e /usr/sbin/policy-rc.d ]; then
+        policy=/usr/sbin/policy-rc.d
+        printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"
+    fi
+    ;;
+esac
+
 echo "install.sh: installing$missing"
-# Quiet unless it fails; word splitting of the list is meant.
+# The list is meant to be split; apt-get is quiet unless it fails.
 # shellcheck disable=SC2086
 if ! { apt-get update && apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
     tail -n 20 "$log" >&2
     echo "install.sh: apt-get could not install:$missing" >&2
     exit 1
 fi
+if [ -n "$policy" ] && [ -d /run/systemd/system ]; then
+    systemctl disable --quiet redis-server.service &&
+        echo "install.sh: redis-server is installed for the tests and not enabled as a service"
+fi
+exit 0

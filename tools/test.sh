@@ -1,0 +1,114 @@
+#!/bin/bash
+# Installs what is missing, builds every variant and runs every test.
+# The last line is "N passed, N failed"; the exit status is 0 only if nothing failed.
+# Usage: test.sh    Logs are kept in build/test-logs.
+set -u
+root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
+cd "$root" || exit 1
+logs=$root/build/test-logs
+python=/usr/bin/python3
+passed=0
+failed=0
+declare -A broken=()  # build directories that could not be built
+
+# Leak reports need ptrace, which many containers forbid; the other findings do not.
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0:detect_stack_use_after_return=1}
+export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
+
+# finish NAME STARTED PASSED FAILED [LOG]: one line for the step, and its log where it failed.
+finish() {
+    passed=$((passed + $3))
+    failed=$((failed + $4))
+    printf '%-34s %5d s  %5d passed  %3d failed\n' "$1" $((SECONDS - $2)) "$3" "$4"
+    if [ "$4" -gt 0 ] && [ -n "${5:-}" ]; then
+        echo "---- the end of $5"
+        tail -n 60 "$5"
+        echo "----"
+    fi
+}
+
+# build NAME DIRECTORY COMPILER OPTIONS...: sets up and builds; a failure counts as one.
+build() {
+    local name=$1 dir=$2 compiler=$3 started=$SECONDS log
+    shift 3
+    log=$logs/${name// /-}.log
+    if [ -f "$dir/build.ninja" ]; then
+        meson configure "$dir" "$@" >"$log" 2>&1
+    else
+        CC=$compiler meson setup "$dir" . "$@" >"$log" 2>&1
+    fi && ninja -C "$dir" >>"$log" 2>&1 && {
+        finish "$name" "$started" 0 0
+        return
+    }
+    broken[$dir]=1
+    finish "$name" "$started" 0 1 "$log"
+}
+
+# unbuilt NAME DIRECTORY: whether the step has nothing to run; it counts as failed then.
+unbuilt() {
+    [ -n "${broken[$2]:-}" ] || return 1
+    echo "$1: not run, $2 could not be built"
+    finish "$1" "$SECONDS" 0 1
+}
+
+# meson_suites NAME DIRECTORY SUITE...: tests that Meson knows.
+meson_suites() {
+    local name=$1 dir=$2 started=$SECONDS log counts suite arguments=()
+    shift 2
+    unbuilt "$name" "$dir" && return
+    log=$logs/${name// /-}.log
+    for suite in "$@"; do arguments+=(--suite "$suite"); done
+    rm -f "$dir/meson-logs/testlog.json"
+    $plain timeout -k 10 1500 meson test -C "$dir" --no-rebuild --print-errorlogs \
+        "${arguments[@]}" >"$log" 2>&1
+    local status=$?
+    counts=$($python tests/tally.py meson "$dir/meson-logs/testlog.json")
+    # shellcheck disable=SC2086
+    set -- $counts
+    [ $status -eq 0 ] || [ "$2" -gt 0 ] || set -- "$1" 1
+    finish "$name" "$started" "$1" "$2" "$log"
+}
+
+# program NAME DIRECTORY SCRIPT ARGUMENTS...: a Python program that closes with its own counts.
+program() {
+    local name=$1 dir=$2 script=$3 started=$SECONDS log
+    shift 3
+    unbuilt "$name" "$dir" && return
+    log=$logs/${name// /-}.log
+    $plain timeout -k 10 1500 $python "$script" --server "$root/$dir/polluxd" "$@" >"$log" 2>&1
+    local status=$?
+    # shellcheck disable=SC2046
+    set -- $($python tests/tally.py lines "$log")
+    [ $status -eq 0 ] || [ "$2" -gt 0 ] || set -- "$1" 1
+    finish "$name" "$started" "$1" "$2" "$log"
+}
+
+tools/install.sh test || {
+    echo "0 passed, 1 failed"
+    exit 1
+}
+mkdir -p build
+# Clang 14's TSan cannot place its shadow where the kernel spreads mappings over more than 28 bits.
+plain=
+bits=$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 28)
+if [ "$bits" -gt 28 ] && setarch -R true 2>/dev/null; then plain="setarch -R"; fi
+
+mkdir -p "$logs"
+build 'build release' build gcc -Dtests=true
+build 'build asan' build-asan clang -Dsanitizer=address
+build 'build tsan' build-tsan clang -Dsanitizer=thread
+build 'build fuzz' build-fuzz clang -Dfuzzing=true -Dsanitizer=address
+
+meson_suites 'unit release' build rooms unit
+meson_suites 'unit asan' build-asan unit
+meson_suites 'stress tsan' build-tsan stress
+meson_suites 'fuzz smoke' build-fuzz fuzz-smoke
+program 'integration' build tests/integration/run.py
+program 'differential' build tests/differential/run.py
+program 'hostile' build tests/hostile/run.py
+program 'integration asan' build-asan tests/integration/run.py --quick
+program 'integration tsan' build-tsan tests/integration/run.py --quick
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
