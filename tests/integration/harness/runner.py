@@ -1,0 +1,300 @@
+"""Finds test functions, gives each its server, limits its time, and counts.
+
+A test is a function test_*(t) in a module test_*.py, optionally marked with @case(...). `t` is a
+Context: t.server is shared by tests of one kind (emptied before each), t.start(...) starts a server
+of the test's own. Everything that a Context made is removed when its test ends.
+"""
+import argparse
+import faulthandler
+import importlib.util
+import os
+import random
+import signal
+import sys
+import tempfile
+import shutil
+import time
+import traceback
+
+from .server import Server, Target, tail
+
+
+class Skip(Exception):
+    """Does not apply here (only for what --as-redis can't do)."""
+
+
+class TimeUp(BaseException):
+    """The test took longer than its limit. Not an Exception, so that no test swallows it."""
+
+
+def case(workers=(4,), drivers="first", pollux=False, timeout=60, quick=True):
+    """How a test is run: each of `workers`, the first or "each" of --drivers; pollux=True leaves it
+    out with --as-redis, quick=False leaves it out with --quick; `timeout` in seconds."""
+    def mark(function):
+        function.case = {"workers": tuple(workers), "drivers": drivers, "pollux": pollux,
+                         "timeout": timeout, "quick": quick}
+        return function
+    return mark
+
+
+class Context:
+    """What one run of one test sees."""
+
+    def __init__(self, session, name, workers, driver):
+        self.session = session
+        self.target = session.target
+        self.as_redis = session.target.as_redis
+        self.quick = session.quick
+        self.workers = workers
+        self.driver = driver
+        self.seed = f"{session.seed}:{name}:{workers}:{driver}"
+        self.rng = random.Random(self.seed)
+        self.notes = []
+        self._cleanups = []
+        self._shared = None
+
+    @property
+    def server(self):
+        if self._shared is None:
+            self._shared = self.session.shared_server(self.workers, self.driver)
+        return self._shared
+
+    def seconds(self, quick, full):
+        """How long a load runs."""
+        return quick if self.quick else full
+
+    def client(self, **options):
+        conn = self.server.client(**options)
+        self.cleanup(conn.close)
+        return conn
+
+    def connect(self, server, **options):
+        conn = server.client(**options)
+        self.cleanup(conn.close)
+        return conn
+
+    def start(self, directives=None, **options):
+        """A server of this test's own."""
+        chosen = {"workers": self.workers, "net-driver": self.driver}
+        chosen.update(directives or {})
+        server = Server(self.target, chosen, **options)
+        self.cleanup(server.kill)
+        return server
+
+    def temp_dir(self):
+        path = tempfile.mkdtemp(prefix="pollux-test-")
+        self.cleanup(lambda: shutil.rmtree(path, ignore_errors=True))
+        return path
+
+    def cleanup(self, function):
+        self._cleanups.append(function)
+
+    def note(self, text):
+        """A figure to print beside the result."""
+        self.notes.append(text)
+
+    def need_pollux(self):
+        if self.as_redis:
+            raise Skip()
+
+    def close(self):
+        problems = []
+        for function in reversed(self._cleanups):
+            try:
+                function()
+            except Exception as error:
+                problems.append(f"clean-up: {error}")
+        self._cleanups = []
+        return problems
+
+
+class Session:
+    """One invocation of run.py."""
+
+    def __init__(self, options, folder):
+        self.target = Target(os.path.abspath(options.server), options.as_redis)
+        self.quick = options.quick
+        self.seed = options.seed
+        self.options = options
+        self.folder = folder
+        self.shared = {}
+        self.passed = self.failed = self.skipped = 0
+        self.failures = []
+
+    # Servers shared by tests
+
+    def shared_server(self, workers, driver):
+        key = (workers, driver)
+        server = self.shared.get(key)
+        if server is None or not server.alive():
+            server = Server(self.target, {"workers": workers, "net-driver": driver})
+            self.shared[key] = server
+        with server.client() as conn:
+            conn.must("FLUSHALL")
+            conn.must("CONFIG", "RESETSTAT")
+        return server
+
+    def drop_shared(self, key):
+        server = self.shared.pop(key, None)
+        if server is not None:
+            server.kill()
+
+    def stop_shared(self):
+        for key, server in list(self.shared.items()):
+            del self.shared[key]
+            try:
+                server.stop()
+            except AssertionError as error:
+                self.report_failure(f"shutdown of the shared server {key}", str(error))
+
+    # Running
+
+    def modules(self):
+        names = sorted(name[:-3] for name in os.listdir(self.folder)
+                       if name.startswith("test_") and name.endswith(".py"))
+        for name in names:
+            spec = importlib.util.spec_from_file_location(
+                name, os.path.join(self.folder, f"{name}.py"))
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            yield name, module
+
+    def runs(self):
+        """(full name, function, case, workers, driver) of everything that was asked for."""
+        plain = {"workers": (4,), "drivers": "first", "pollux": False, "timeout": 60,
+                 "quick": True}
+        for module_name, module in self.modules():
+            for name, function in vars(module).items():
+                if not (name.startswith("test_") and callable(function)):
+                    continue
+                how = getattr(function, "case", plain)
+                if self.quick and not how["quick"]:
+                    continue
+                for workers, driver in self.variants(how):
+                    full = f"{module_name}.{name}"
+                    if not self.target.as_redis:
+                        full += f"[{workers} {driver}]"
+                    if not self.options.only or any(part in full for part in self.options.only):
+                        yield full, function, how, workers, driver
+
+    def variants(self, how):
+        drivers = self.options.drivers if how["drivers"] == "each" else self.options.drivers[:1]
+        if self.target.as_redis:
+            return [(how["workers"][-1], drivers[0])]
+        # A test made for one number of workers keeps to it; --workers narrows a choice.
+        counts = [n for n in how["workers"] if n in self.options.workers]
+        if not counts and len(how["workers"]) == 1:
+            counts = list(how["workers"])
+        return [(n, driver) for driver in drivers for n in counts]
+
+    def report_failure(self, name, text):
+        self.failed += 1
+        self.failures.append(name)
+        print(f"FAIL {name}\n{indent(text)}", flush=True)
+
+    def run_one(self, name, function, how, workers, driver):
+        if how["pollux"] and self.target.as_redis:
+            self.skipped += 1
+            return
+        context = Context(self, name, workers, driver)
+        began = time.monotonic()
+        failure = None
+        try:
+            signal.setitimer(signal.ITIMER_REAL, how["timeout"] * self.options.patience)
+            function(context)
+        except Skip:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            self.skipped += 1
+            context.close()
+            return
+        except TimeUp:
+            failure = f"no end after {how['timeout']} s\n{traceback.format_exc()}"
+        except Exception:
+            failure = traceback.format_exc()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        failure = self.check_shared(context, failure)
+        problems = context.close()
+        if problems:
+            failure = (failure or "") + "\n".join(problems)
+        took = time.monotonic() - began
+        if failure:
+            self.report_failure(f"{name} ({took:.1f} s, seed {self.seed})", failure)
+        else:
+            self.passed += 1
+            print(f"ok   {name} ({took:.1f} s)" + "".join(f"; {n}" for n in context.notes),
+                  flush=True)
+
+    def check_shared(self, context, failure):
+        server = context._shared
+        if server is None:
+            return failure
+        alarms = server.alarms()
+        if not server.alive() or alarms:
+            failure = (failure or "the test itself passed, but") + (
+                f"\nserver alive: {server.alive()}, status {server.process.returncode}\n"
+                + "\n".join(alarms))
+        if failure:
+            failure += f"\nend of the server's log:\n{tail(server.output())}"
+            self.drop_shared((context.workers, context.driver))
+        return failure
+
+    def run(self):
+        signal.signal(signal.SIGALRM, self._alarm)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside: clean up
+        try:
+            for run in self.runs():
+                if self.options.list:
+                    print(run[0])
+                    continue
+                self.run_one(*run)
+        finally:
+            self.stop_shared()
+
+    @staticmethod
+    def _alarm(*_):
+        faulthandler.dump_traceback(all_threads=True)
+        raise TimeUp()
+
+
+def indent(text):
+    return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+def counts(text):
+    return [int(item) for item in text.split(",")]
+
+
+def main(folder, description):
+    """Parses the arguments, runs the tests of `folder`, prints the closing line, returns a status."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--server", required=True, help="path of polluxd")
+    parser.add_argument("--as-redis", action="store_true",
+                        help="the server is a redis-server: proves the common tests")
+    parser.add_argument("--quick", action="store_true", help="shorter loads, smaller numbers")
+    parser.add_argument("--only", action="append", default=[], metavar="TEXT",
+                        help="only tests whose name contains TEXT (may be repeated)")
+    parser.add_argument("--workers", type=counts, default=[1, 2, 4], metavar="N,N")
+    parser.add_argument("--drivers", type=lambda text: text.split(","),
+                        default=["uring", "epoll"], metavar="NAME,NAME")
+    parser.add_argument("--seed", default=None, help="repeat a run")
+    parser.add_argument("--patience", type=float, default=1.0,
+                        help="factor for all time limits (sanitizer builds, slow machines)")
+    parser.add_argument("--list", action="store_true", help="only print the names")
+    options = parser.parse_args()
+    if options.seed is None:
+        options.seed = str(random.SystemRandom().randrange(1 << 32))
+    if not os.access(options.server, os.X_OK):
+        parser.error(f"{options.server} can't be run")
+    print(f"seed {options.seed}", flush=True)
+    session = Session(options, folder)
+    try:
+        session.run()
+    except KeyboardInterrupt:
+        session.report_failure("interrupted", "")
+    if session.skipped:
+        print(f"{session.skipped} not applicable to redis-server")
+    if session.failures:
+        print("failed: " + ", ".join(session.failures))
+    print(f"{session.passed} passed, {session.failed} failed", flush=True)
+    return 1 if session.failed or (not session.passed and not options.list) else 0
