@@ -1,0 +1,31 @@
+/* Kernel sockets, as far as both drivers that use them are alike.
+ * Purpose:   options of connections, and the texts of their addresses.
+ * Ownership: descriptors stay the caller's.
+ * Threading: any; no state.
+ * Errors:    negative errno. */
+#ifndef DRIVERS_SOCKET_H
+#define DRIVERS_SOCKET_H
+
+#include <stdbool.h>
+
+#include "drivers/stream.h"
+
+/* Sets TCP_NODELAY and keepalive (0 is off); nothing for other families. On a listening socket
+ * before it accepts, as connections inherit both (tcp(7)): no call for each of them. */
+int socket_set_options(int fd, unsigned keepalive_s);
+
+/* O_NONBLOCK on or off. */
+int socket_set_blocking(int fd, bool blocking);
+
+int socket_peer(int fd, char text[STREAM_ADDRESS_TEXT_MAX]);
+int socket_local(int fd, char text[STREAM_ADDRESS_TEXT_MAX]);
+bool socket_is_loopback(int fd); /* also true for unix sockets */
+
+/* Whether accept(2) failed for want of a resource, so that trying again at once is of no use. */
+bool socket_accept_must_wait(int error);
+
+enum {
+    SOCKET_ACCEPT_RETRY_US = 100000, /* how long accepting rests then */
+};
+
+#endif
