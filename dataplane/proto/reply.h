@@ -1,8 +1,10 @@
 /* Replies: RESP2 and RESP3 written straight into transmit memory.
- * Purpose:   one writer for a connection's stream, for a reply that travels between workers, and
- * for memory. Ownership: the sink owns the memory behind `cur`..`end`. Large values may be handed
- * over by reply_bulk_owned. Threading: one worker at a time. Errors:    when the sink has no memory
- * `failed` is set, further writes are dropped, and whoever owns the reply closes the connection.
+ * Purpose:   one writer for a connection's stream, for a reply that travels, and for memory.
+ * Ownership: the sink owns the memory behind `cur`..`end`. Large values may be handed over by
+ *            reply_bulk_owned.
+ * Threading: one worker at a time.
+ * Errors:    when the sink has no memory `failed` is set, further writes are dropped, and whoever
+ *            owns the reply closes the connection.
  * Source:    RESP3 specification; texts as redis-server 7.0. */
 #ifndef DATAPLANE_PROTO_REPLY_H
 #define DATAPLANE_PROTO_REPLY_H
@@ -16,8 +18,7 @@
 enum {
     REPLY_ROOM_MAX = 16384,
     REPLY_CODE_MAX = 32,
-    REPLY_OWNED_MIN_BYTES =
-        16384, /* shorter values are copied: cheaper than a buffer of their own */
+    REPLY_OWNED_MIN_BYTES = 16384, /* shorter values are copied: cheaper than a buffer each */
 };
 
 struct reply;
@@ -32,8 +33,7 @@ struct reply_sink {
 };
 
 struct reply {
-    char *cur, *end,
-        *base; /* base..cur is written and not yet committed; all NULL to start with no room */
+    char *cur, *end, *base; /* base..cur is written and not yet committed; NULL: no room yet */
     const struct reply_sink *sink;
     void *sink_arg;
     uint64_t committed_bytes;
@@ -62,13 +62,12 @@ void reply_array(struct reply *reply, uint64_t count);
 void reply_map(struct reply *reply, uint64_t pairs);  /* %n, or *2n in RESP2 */
 void reply_set(struct reply *reply, uint64_t count);  /* ~n or *n */
 void reply_push(struct reply *reply, uint64_t count); /* >n or *n */
-void reply_attribute(struct reply *reply,
-                     uint64_t pairs); /* |n; RESP3 only: in RESP2 there is no such thing */
+void reply_attribute(struct reply *reply, uint64_t pairs); /* |n; only in RESP3 */
 void reply_bool(struct reply *reply, bool value);     /* #t/#f or :1/:0 */
 void reply_double(struct reply *reply, double value); /* ,d or bulk; %.17g as Redis 7.0 */
 void reply_big_number(struct reply *reply, struct text digits);
-void reply_verbatim(struct reply *reply, const char *format3,
-                    struct text text); /* =n txt: or bulk */
+/* "=n", format and ':' before the text, or bulk. */
+void reply_verbatim(struct reply *reply, const char *format3, struct text text);
 /* A value that is not copied when it is long; `data` stays valid until release(arg), which is
  * called exactly once, also when the reply is muted or fails (then before this returns). */
 void reply_bulk_owned(struct reply *reply, const char *data, size_t len_bytes,
@@ -86,13 +85,13 @@ struct reply_memory {
     size_t small_bytes, small_used, small_taken;
 };
 void reply_memory_init(struct reply_memory *memory, uint8_t resp, char *small, size_t small_bytes);
-void reply_memory_finish(
-    struct reply_memory *memory); /* commits what is written; call before move or take */
+/* Commits what is written; call before move or take. */
+void reply_memory_finish(struct reply_memory *memory);
 /* Appends all to `to` (with the count and code of errors); leaves the memory empty and re-usable. A
  * memory that failed makes `to` fail. */
 void reply_memory_move(struct reply_memory *memory, struct reply *to);
-void reply_memory_take(struct reply_memory *memory, uint64_t bytes,
-                       struct reply *to); /* only the first `bytes`; errors stay */
+/* Moves only the first `bytes`; the count of errors stays. */
+void reply_memory_take(struct reply_memory *memory, uint64_t bytes, struct reply *to);
 void reply_memory_fini(struct reply_memory *memory);
 
 #endif

@@ -1,10 +1,11 @@
 /* RESP requests: arrays of bulk strings, and inline commands.
  * Purpose:   cut a connection's bytes into commands without copying them.
  * Ownership: arguments point into the caller's bytes; the parser owns only the offsets of a command
- * that is still incomplete, and the arguments of a command too long for the caller's array or with
- * quotes in it. A parser is zeroed to start and released with resp_parser_fini. Threading: one
- * worker. Errors:    RESP_BAD with Redis 7.0's text in `error` (without "-ERR "): reply, then
- * close. Source:    RESP specification; limits and texts as redis-server 7.0 gives them. */
+ *            still incomplete, and the arguments of one too long for the caller's array or with
+ *            quotes in it. A parser is zeroed to start and released with resp_parser_fini.
+ * Threading: one worker.
+ * Errors:    RESP_BAD with Redis 7.0's text in `error` (without "-ERR "): reply, then close.
+ * Source:    RESP specification; limits and texts as redis-server 7.0 gives them. */
 #ifndef DATAPLANE_PROTO_RESP_H
 #define DATAPLANE_PROTO_RESP_H
 
@@ -44,8 +45,7 @@ struct resp_arguments {
 };
 
 struct resp_command {
-    struct text *argv; /* in arguments->items, or the parser's until the next call after the array
-                          was emptied */
+    struct text *argv; /* in arguments->items, or the parser's until the call after the batch */
     uint32_t argc;
     size_t wire_bytes; /* what it took on the wire */
 };
@@ -60,12 +60,12 @@ union resp_part { /* an argument of a command in progress; becomes its text in p
 struct resp_parser {        /* state of an incomplete command; offsets count from its first byte */
     int64_t args_left;      /* multibulk: arguments still to come; 0: at a header */
     int64_t bulk_len_bytes; /* of the argument in progress, valid when bulk_known */
-    size_t
-        position_bytes; /* everything before is in `parts`; 0: start over (cheap: few arguments) */
-    size_t scanned_bytes; /* the line in progress has no end before this */
-    size_t need_bytes;    /* fewer bytes than this can't change anything */
-    size_t want_bytes;    /* after RESP_MORE: total bytes from the command's start that are worth
-                             having room for: at most    twice what has arrived, and 16 KiB */
+    size_t position_bytes;  /* all before it is in `parts`; 0: start over (few arguments) */
+    size_t scanned_bytes;   /* the line in progress has no end before this */
+    size_t need_bytes;      /* fewer bytes than this can't change anything */
+    /* After RESP_MORE: how many bytes from the command's start are worth having room for. At most
+     * twice what has arrived, or 16 KiB. */
+    size_t want_bytes;
     uint32_t argc, capacity;
     bool bulk_known;
     bool handed_out;        /* big_argv was given to the caller */
@@ -81,8 +81,8 @@ struct resp_parser {        /* state of an incomplete command; offsets count fro
 enum resp_step resp_parse(struct resp_parser *parser, const struct resp_limits *limits,
                           const char *data, size_t len_bytes, struct resp_arguments *arguments,
                           struct resp_command *command, size_t *consumed_bytes);
-void resp_parser_reset(
-    struct resp_parser *parser); /* forgets a command in progress, frees what it held */
+/* Forgets a command in progress and frees what the parser holds. */
+void resp_parser_reset(struct resp_parser *parser);
 void resp_parser_fini(struct resp_parser *parser);
 
 #endif
