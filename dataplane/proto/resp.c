@@ -63,6 +63,7 @@ static void forget_progress(struct resp_parser *parser)
     parser->parts = NULL;
     parser->args_left = 0;
     parser->position_bytes = 0;
+    parser->line_bytes = 0;
     parser->scanned_bytes = 0;
     parser->need_bytes = 0;
     parser->want_bytes = 0;
@@ -92,7 +93,9 @@ static uint32_t room_of(const struct resp_arguments *arguments)
 static enum resp_step find_line_end(struct resp_parser *parser, const char *data, size_t len_bytes,
                                     size_t start, char mark, const char *too_big, size_t *found)
 {
-    size_t from = parser->scanned_bytes > start ? parser->scanned_bytes : start;
+    size_t from = parser->line_bytes == start && parser->scanned_bytes > start
+                      ? parser->scanned_bytes
+                      : start;
     size_t last = start + RESP_INLINE_MAX_BYTES + 1;
 
     if (last > len_bytes)
@@ -105,6 +108,7 @@ static enum resp_step find_line_end(struct resp_parser *parser, const char *data
     const char *nul = from < clean ? memchr(data + from, '\0', clean - from) : NULL;
 
     if (nul != NULL || end == NULL) {
+        parser->line_bytes = start;
         parser->scanned_bytes = nul != NULL ? (size_t)(nul - data) : clean;
         if (len_bytes - start > RESP_INLINE_MAX_BYTES)
             return bad(parser, too_big);
@@ -123,6 +127,7 @@ static enum resp_step header_line(struct resp_parser *parser, const char *data, 
     if (step != RESP_COMMAND)
         return step;
     if (len_bytes - *found < 2) {
+        parser->line_bytes = start;
         parser->scanned_bytes = *found;
         return more(parser, len_bytes, *found + 2);
     }

@@ -61,7 +61,8 @@ struct resp_parser {        /* state of an incomplete command; offsets count fro
     int64_t args_left;      /* multibulk: arguments still to come; 0: at a header */
     int64_t bulk_len_bytes; /* of the argument in progress, valid when bulk_known */
     size_t position_bytes;  /* all before it is in `parts`; 0: start over (few arguments) */
-    size_t scanned_bytes;   /* the line in progress has no end before this */
+    size_t line_bytes;      /* where the line in progress starts ... */
+    size_t scanned_bytes;   /* ... and before what it has no end */
     size_t need_bytes;      /* fewer bytes than this can't change anything */
     /* After RESP_MORE: how many bytes from the command's start are worth having room for. At most
      * twice what has arrived, or 16 KiB. */
