@@ -1,0 +1,1 @@
+"""Generators of random sequences: args (argument kinds), table (commands), builder (sequences)."""
