@@ -105,7 +105,7 @@ struct config {
     const char *_Atomic logfile;      /* start; "": standard output */
     _Atomic int64_t syslog_enabled;   /* start */
     const char *_Atomic syslog_ident; /* start */
-    _Atomic int64_t syslog_facility;  /* start; LOG_LOCAL0 ... as openlog takes it */
+    _Atomic int64_t syslog_facility;  /* start; 0: user, 1 + n: localn */
     _Atomic int64_t daemonize;        /* start */
     const char *_Atomic pidfile;      /* start; "": none */
     _Atomic int64_t supervised;       /* start; enum config_supervised */
@@ -121,6 +121,7 @@ struct config {
 
     /* Not directives. */
     const char *file;                 /* absolute path of the file it was loaded from; "": none */
+    int64_t cores;                    /* default of `workers`: counted before threads are pinned */
     struct config_retired *retired;   /* under `mutex` */
     pthread_mutex_t mutex;
 };

@@ -9,8 +9,8 @@
  *            of fixed length, of which the first is tried at the start, the last at the end, and each
  *            other once at its leftmost place. Plain text is searched for in linear time; a segment of m
  *            bytes that holds `?` or a class costs at most m steps for each byte of the string. */
-#ifndef POLLUX_CONFIG_GLOB_H
-#define POLLUX_CONFIG_GLOB_H
+#ifndef CONFIG_GLOB_H
+#define CONFIG_GLOB_H
 
 #include <stdbool.h>
 #include <stddef.h>

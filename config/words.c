@@ -131,7 +131,9 @@ int words_split(char *line, size_t len, struct words_span *words, unsigned words
     while (word_begins(&reader)) {
         if (count == words_max || count == INT_MAX)
             return -E2BIG;
-        char *start = reader.out;
+        /* Each word starts where it stands, so a byte is left behind it for a NUL. */
+        char *start = line + (reader.at - line);
+        reader.out = start;
         if (!word(&reader))
             return -EINVAL;
         words[count].data = start;

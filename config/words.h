@@ -4,8 +4,8 @@
  * Ownership: words are decoded in the caller's bytes and point into them; nothing is allocated.
  * Threading: pure functions.
  * Errors:    negative errno, see words_split. */
-#ifndef POLLUX_CONFIG_WORDS_H
-#define POLLUX_CONFIG_WORDS_H
+#ifndef CONFIG_WORDS_H
+#define CONFIG_WORDS_H
 
 #include <stddef.h>
 
@@ -17,7 +17,9 @@ struct words_span {
 
 /* Splits `len` bytes at `line`, overwriting them with the decoded words. A NUL byte ends the line.
  * Returns the number of words (0 for a blank line), at most `words_max`; -EINVAL for quotes that do not
- * close or are followed by something else; -E2BIG for more words. After an error the bytes are spoilt. */
+ * close or are followed by something else; -E2BIG for more words. After an error the bytes are spoilt.
+ * The byte behind a word is none of another word, so a caller who owns the byte behind the line may close
+ * each with a NUL. */
 int words_split(char *line, size_t len, struct words_span *words, unsigned words_max);
 
 /* The number of words as words_split would return it without a limit, or -EINVAL; the line stays whole. */
