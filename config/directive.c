@@ -187,6 +187,18 @@ static int no_memory(char reason[DIRECTIVE_REASON_MAX])
     return -ENOMEM;
 }
 
+/* Whether a word can stand in a list: one that needs quotes, or is empty, is a slip of the pen. */
+static bool is_plain_word(const char *word)
+{
+    const char *at = word;
+
+    for (; *at != '\0'; at++) {
+        if (*at <= ' ' || *at > '~' || strchr("\"'\\#", *at) != NULL)
+            return false;
+    }
+    return at != word;
+}
+
 /* One block holds the list and its words, so that one free is enough. */
 static int read_list(const char *const *argv, unsigned argc, struct directive_value *value,
                      char reason[DIRECTIVE_REASON_MAX])
@@ -198,6 +210,8 @@ static int read_list(const char *const *argv, unsigned argc, struct directive_va
     for (unsigned i = 0; i < argc; i++) {
         if (strlen(argv[i]) > DIRECTIVE_WORD_MAX)
             return refuse(reason, "argument is too long");
+        if (!is_plain_word(argv[i]))
+            return refuse(reason, "argument must be a list of plain words");
         bytes += strlen(argv[i]) + 1;
     }
     struct config_list *list = malloc(bytes);
@@ -587,6 +601,7 @@ static void percentiles_text(const struct config_percentiles *list, char *text, 
             --*len;
         if (text[*len - 1] == '.')
             --*len;
+        text[*len] = '\0';
     }
 }
 
@@ -645,6 +660,7 @@ const char *directive_text(const struct config *config, const struct directive *
     void *object;
 
     *len = 0;
+    buffer[0] = '\0';
     if (directive->flags & DIRECTIVE_LATER)
         return later_text(directive, buffer, len);
     switch (directive->kind) {

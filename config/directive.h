@@ -102,7 +102,8 @@ bool directive_holds(const struct config *config, const struct directive *direct
 
 enum { DIRECTIVE_TEXT_MAX = CONFIG_BIND_MAX * (DIRECTIVE_WORD_MAX + 1) };
 
-/* The current value as CONFIG GET shows it, in `buffer` or where it is stored; `*len` bytes. */
+/* The current value as CONFIG GET shows it, in `buffer` or where it is stored; `*len` bytes and
+ * a NUL. */
 const char *directive_text(const struct config *config, const struct directive *directive,
                            char buffer[DIRECTIVE_TEXT_MAX], size_t *len);
 

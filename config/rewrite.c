@@ -243,8 +243,12 @@ static int read_old(const char *path, char **text, size_t *len, struct stat *old
     *text = NULL;
     *len = 0;
     *old = (struct stat){.st_mode = 0644, .st_uid = geteuid(), .st_gid = getegid()};
+    if (fd < 0 && errno == ENOENT) {
+        *text = strdup("");
+        return *text != NULL ? 0 : -ENOMEM;
+    }
     if (fd < 0)
-        return errno == ENOENT ? 0 : -errno;
+        return -errno;
     if (fstat(fd, old) != 0)
         result = -errno;
     else if (!S_ISREG(old->st_mode) || old->st_size > LOAD_FILE_MAX_BYTES)

@@ -222,6 +222,8 @@ Test(config, set_refuses_in_the_words_of_redis)
         {"maxmemory-policy", "bar", REFUSED("maxmemory-policy", "argument(s) must be one of the following: volatile-lru, volatile-lfu, volatile-random, volatile-ttl, allkeys-lru, allkeys-lfu, allkeys-random, noeviction")},
         {"latency-tracking", "maybe", REFUSED("latency-tracking", "argument must be 'yes' or 'no'")},
         {"bind", "1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1", REFUSED("bind", "Too many bind addresses specified.")},
+        {"bind", "1.2.3.4  ::1", REFUSED("bind", "argument must be a list of plain words")},
+        {"bind", "1.2.3.4 \"::1\"", REFUSED("bind", "argument must be a list of plain words")},
         {"save", "abc", REFUSED("save", "Invalid save parameters")},
         {"save", "0 1", REFUSED("save", "Invalid save parameters")},
         {"client-output-buffer-limit", "foo 1 2 3", REFUSED("client-output-buffer-limit", "Invalid client class specified in buffer limit configuration.")},
