@@ -1,6 +1,7 @@
 /* Effects: what a command that ran on borrowed slots still has to change at their owner.
  * Purpose:   today expiry tickets, which belong into the owner's wheel, and how many of them went
- * stale. They return with the loan, and the owner applies them before it serves the slots' queues.
+ *            stale. They return with the loan, and the owner applies them before it serves the
+ *            slots' queues.
  * Ownership: embedded in a part of a loan; zeroed is empty.
  * Threading: the coordinator while the slots are lent, their owner afterwards.
  * Errors:    without memory a ticket is dropped: its key expires on access only. */

@@ -1,12 +1,14 @@
 /* Watch records: who watches which key of a slot (WATCH), and whether it has changed since.
  * Purpose:   a change marks the records of its key; EXEC asks whether one of its client's is
- * marked. Shape:     a small hash table for each slot that has records, at node->watches[slot]; it
- * moves with the slot and is for all databases. node->watch_count counts all records, so that a
- * node without any looks nowhere. Ownership: the slot's; memory from the `struct memory` of whoever
- * holds the slot. Threading: the worker that holds the slot. Source:    what marks a record is as
- * in Redis 7.0: WATCH remembers whether the key had run out already; a record that had, and whose
- * key is now removed, is as good as new; a database that is flushed or exchanged marks keys that
- * were there or are there now. */
+ *            marked.
+ * Shape:     a small hash table for each slot that has records, at node->watches[slot]; it moves
+ *            with the slot and is for all databases. node->watch_count counts all records, so that
+ *            a node without any looks nowhere.
+ * Ownership: the slot's; memory from the `struct memory` of whoever holds the slot.
+ * Threading: the worker that holds the slot.
+ * Source:    what marks a record is as in Redis 7.0: WATCH remembers whether the key had run out
+ *            already; a record that had, and whose key is now removed, is as good as new; a
+ *            database that is flushed or exchanged marks keys that were there or are there now. */
 #ifndef DATAPLANE_SLOTS_WATCH_H
 #define DATAPLANE_SLOTS_WATCH_H
 

@@ -1,0 +1,274 @@
+#include "dataplane/client/batch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataplane/client/input.h"
+#include "dataplane/slots/crc16.h"
+
+enum { BATCH_ROUNDS_MAX = 16 }; /* of one connection in one turn; then others have theirs */
+
+struct group {
+    struct client *client;
+    const char *data;
+    size_t len_bytes;
+    size_t parsed_bytes;   /* offset behind the last parsed command */
+    uint32_t first, count; /* of batch->parsed */
+    bool from_input, bad, complete;
+};
+
+struct batch {
+    struct group groups[STREAM_EVENTS_MAX];
+    uint32_t group_count;
+    struct parsed parsed[BATCH_COMMANDS_MAX];
+    uint32_t parsed_count;
+    struct resp_arguments arguments;
+    struct text items[BATCH_ARGUMENTS_MAX];
+    bool running;
+};
+
+struct batch *batch_create(void)
+{
+    struct batch *batch = calloc(1, sizeof *batch);
+
+    if (batch != NULL)
+        batch->arguments = (struct resp_arguments){ .items = batch->items, .capacity = BATCH_ARGUMENTS_MAX };
+    return batch;
+}
+
+void batch_destroy(struct batch *batch)
+{
+    free(batch);
+}
+
+static void look_up(struct worker *worker, struct parsed *parsed)
+{
+    const struct command *command = command_find(worker->node->commands, parsed->argv[0]);
+
+    if (command != NULL && command->subcommand_count > 0 && parsed->argc > 1) {
+        const struct command *sub = command_find_sub(command, parsed->argv[1]);
+        if (sub != NULL)
+            command = sub;
+    }
+    parsed->command = command;
+    parsed->kind = PARSED_OTHER;
+    if (command != NULL && command->keys.first > 0 && command->keys.first == command->keys.last &&
+        (uint32_t)command->keys.first < parsed->argc && command->find_keys == NULL) {
+        struct text key = parsed->argv[command->keys.first];
+#ifndef POLLUX_NO_SLOT_LAYER
+        parsed->slot = crc16_slot(key.data, key.len_bytes);
+#else
+        parsed->slot = 0;
+#endif
+        parsed->hash = table_hash(worker->node->hash_seed, key);
+        parsed->kind = PARSED_ONE_KEY;
+    }
+}
+
+/* Parses what fits. Returns false when the batch has to run before this group can go on. */
+static bool parse_group(struct worker *worker, struct group *group)
+{
+    struct batch *batch = worker->clients->batch;
+    struct client *client = group->client;
+    struct resp_limits limits = { .bulk_max_bytes = worker->node->config->proto_max_bulk_len,
+                                  .anonymous = (client->flags & CLIENT_AUTHENTICATED) == 0 };
+
+    while (batch->parsed_count < BATCH_COMMANDS_MAX) {
+        struct resp_command command;
+        size_t consumed = 0;
+        enum resp_step step;
+
+        if (group->parsed_bytes == group->len_bytes) {
+            group->complete = true;
+            return true;
+        }
+        step = resp_parse(&client->parser, &limits, group->data + group->parsed_bytes, group->len_bytes - group->parsed_bytes,
+                          &batch->arguments, &command, &consumed);
+        group->parsed_bytes += consumed;
+        if (step == RESP_EMPTY)
+            continue;
+        if (step == RESP_FULL)
+            return false;
+        if (step != RESP_COMMAND) {
+            group->bad = step == RESP_BAD;
+            group->complete = true;
+            return true;
+        }
+        struct parsed *parsed = &batch->parsed[batch->parsed_count++];
+        parsed->argv = command.argv;
+        parsed->argc = command.argc;
+        parsed->end = group->parsed_bytes;
+        group->count++;
+        look_up(worker, parsed);
+        if (limits.anonymous || command.argv < batch->items || command.argv >= batch->items + BATCH_ARGUMENTS_MAX)
+            return false; /* AUTH changes the limits; a huge argument array lives until the next parse */
+    }
+    return false;
+}
+
+static void prefetch(struct worker *worker)
+{
+    struct batch *batch = worker->clients->batch;
+    struct node *node = worker->node;
+    const struct slot *slots[BATCH_COMMANDS_MAX];
+
+    for (uint32_t g = 0; g < batch->group_count; g++) {
+        const struct group *group = &batch->groups[g];
+        const struct keyspace *keyspace =
+            atomic_load_explicit(&node->keyspaces[group->client->session.db], memory_order_acquire);
+        for (uint32_t i = group->first; i < group->first + group->count; i++) {
+            const struct parsed *parsed = &batch->parsed[i];
+            slots[i] = NULL;
+            if (parsed->kind == PARSED_ONE_KEY && keyspace != NULL && node_owner(node, parsed->slot) == worker->index &&
+                !slots_busy(worker, parsed->slot)) {
+                slots[i] = &keyspace->slots[parsed->slot];
+                __builtin_prefetch(slots[i]);
+            }
+        }
+    }
+    for (uint32_t i = 0; i < batch->parsed_count; i++)
+        if (slots[i] != NULL)
+            table_prefetch_bucket(&slots[i]->table, batch->parsed[i].hash);
+    for (uint32_t i = 0; i < batch->parsed_count; i++)
+        if (slots[i] != NULL)
+            table_prefetch_entry(&slots[i]->table, batch->parsed[i].hash);
+}
+
+static void protocol_error(struct client *client)
+{
+    count_add(&client->worker->stats.protocol_errors, 1);
+    run_count_error(client->worker, "ERR");
+    client_reply_begin(client);
+    client->reply.muted = client->conn == NULL;
+    reply_errorf(&client->reply, "%s", client->parser.error);
+    resp_parser_reset(&client->parser);
+    client_reply_end(client);
+    client_close(client, true);
+}
+
+/* Runs a group's commands; returns how many bytes of it are done. */
+static size_t run_group(struct worker *worker, struct group *group)
+{
+    struct batch *batch = worker->clients->batch;
+    struct client *client = group->client;
+    size_t done = group->count == 0 ? group->parsed_bytes : 0;
+    uint32_t i = 0;
+
+    while (i < group->count && client_may_parse(client)) {
+        struct parsed *parsed = &batch->parsed[group->first + i];
+        uint32_t ran = client_run(client, parsed, group->count - i);
+        if (ran == 0)
+            break;
+        i += ran;
+        done = parsed[ran - 1].end;
+    }
+    client_reply_end(client);
+    if ((client->flags & CLIENT_CLOSE_AFTER_REPLY) != 0 && (client->flags & CLIENT_WAITING) == 0)
+        client_close(client, true);
+    else
+        client_check_output(client);
+    if (i == group->count)
+        done = group->parsed_bytes;
+    return done;
+}
+
+/* Keeps what is left of a group's bytes, or goes on with it. */
+static void settle_group(struct worker *worker, struct group *group, size_t done)
+{
+    struct client *client = group->client;
+    bool may_parse = client_may_parse(client);
+
+    if (done != group->parsed_bytes)
+        resp_parser_reset(&client->parser);
+    if (group->bad && done == group->parsed_bytes && may_parse) {
+        protocol_error(client);
+        may_parse = false;
+    }
+    if ((client->flags & CLIENT_CLOSED) != 0) {
+        input_free(&client->input);
+        return;
+    }
+    if (group->from_input)
+        input_consume(&client->input, done);
+    else
+        client_keep(client, group->data + done, group->len_bytes - done);
+    if ((client->flags & CLIENT_CLOSED) != 0)
+        return;
+    if (may_parse && (!group->complete || done != group->parsed_bytes))
+        client_continue_later(client);
+    else if (may_parse)
+        client_finish_half_closed(client);
+    (void)worker;
+}
+
+void batch_run(struct worker *worker)
+{
+    struct batch *batch = worker->clients->batch;
+
+    if (batch->group_count == 0)
+        return;
+    if (batch->parsed_count > 1)
+        prefetch(worker);
+    for (uint32_t g = 0; g < batch->group_count; g++) {
+        struct group *group = &batch->groups[g];
+        size_t done = run_group(worker, group);
+        group->client->flags &= ~(uint32_t)CLIENT_IN_BATCH;
+        settle_group(worker, group, done);
+    }
+    batch->group_count = 0;
+    batch->parsed_count = 0;
+    batch->arguments.used = 0;
+}
+
+/* Runs the whole batch but for the last group's unparsed rest, which goes on in place. */
+static void run_and_go_on(struct worker *worker, struct group *group)
+{
+    struct batch *batch = worker->clients->batch;
+
+    for (unsigned round = 0;; round++) {
+        struct group rest = *group;
+        struct client *client = group->client;
+        bool may_go_on;
+
+        if (batch->parsed_count > 1)
+            prefetch(worker);
+        for (uint32_t g = 0; g + 1 < batch->group_count; g++) {
+            struct group *earlier = &batch->groups[g];
+            size_t done = run_group(worker, earlier);
+            earlier->client->flags &= ~(uint32_t)CLIENT_IN_BATCH;
+            settle_group(worker, earlier, done);
+        }
+        size_t done = run_group(worker, group);
+        may_go_on = round < BATCH_ROUNDS_MAX && client_may_parse(client) && done == group->parsed_bytes && !group->complete;
+        batch->group_count = 0;
+        batch->parsed_count = 0;
+        batch->arguments.used = 0;
+        if (!may_go_on) {
+            client->flags &= ~(uint32_t)CLIENT_IN_BATCH;
+            settle_group(worker, &rest, done);
+            return;
+        }
+        batch->groups[0] = rest;
+        batch->groups[0].first = batch->groups[0].count = 0;
+        batch->group_count = 1;
+        group = &batch->groups[0];
+        if (parse_group(worker, group))
+            return;
+    }
+}
+
+void batch_add(struct worker *worker, struct client *client, const char *data, size_t len_bytes, bool from_input)
+{
+    struct batch *batch = worker->clients->batch;
+    struct group *group;
+
+    if (batch->group_count == STREAM_EVENTS_MAX || batch->parsed_count == BATCH_COMMANDS_MAX)
+        batch_run(worker);
+    group = &batch->groups[batch->group_count++];
+    *group = (struct group){ .client = client, .data = data, .len_bytes = len_bytes,
+                             .first = batch->parsed_count, .from_input = from_input };
+    client->flags |= CLIENT_IN_BATCH;
+    if (!parse_group(worker, group))
+        run_and_go_on(worker, group);
+}

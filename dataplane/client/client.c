@@ -1,0 +1,555 @@
+#include "dataplane/client/client.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "dataplane/client/input.h"
+#include "dataplane/client/batch.h"
+
+enum {
+    INPUT_WAITING_MAX_BYTES = 1 << 20, /* kept for a connection whose job is out; then reading pauses */
+    CRON_CLIENTS_MIN = 64,             /* looked at in one cron, at least */
+};
+
+/* ---- replies into the stream ---- */
+
+static bool stream_more(struct reply *reply, size_t need_bytes)
+{
+    struct client *client = reply->sink_arg;
+    struct worker *worker = client->worker;
+    size_t room;
+
+    client_reply_end(client);
+    if (client->conn == NULL)
+        return false;
+    char *at = worker->driver->reserve(worker->stream, client->conn, need_bytes, &room);
+    if (at == NULL)
+        return false;
+    reply->base = reply->cur = at;
+    reply->end = at + room;
+    return true;
+}
+
+static bool stream_append(struct reply *reply, const char *data, size_t len_bytes, void (*release)(void *), void *arg)
+{
+    struct client *client = reply->sink_arg;
+    struct worker *worker = client->worker;
+
+    client_reply_end(client);
+    if (client->conn == NULL ||
+        worker->driver->append(worker->stream, client->conn, data, len_bytes, release, arg) < 0)
+        return false;
+    reply->committed_bytes += len_bytes;
+    return true;
+}
+
+static const struct reply_sink stream_sink = { .more = stream_more, .append = stream_append };
+
+void client_reply_end(struct client *client)
+{
+    struct reply *reply = &client->reply;
+
+    if (reply->cur != reply->base && client->conn != NULL) {
+        size_t written = (size_t)(reply->cur - reply->base);
+        client->worker->driver->commit(client->worker->stream, client->conn, written);
+        reply->committed_bytes += written;
+    }
+    reply->cur = reply->end = reply->base = NULL;
+}
+
+void client_reply_begin(struct client *client)
+{
+    client->reply.muted = client->conn == NULL || (client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0;
+    client->reply.resp = client->session.resp;
+}
+
+/* ---- life ---- */
+
+int clients_create(struct client_list **list_out)
+{
+    struct client_list *list = calloc(1, sizeof *list);
+
+    if (list == NULL)
+        return -ENOMEM;
+    list->batch = batch_create();
+    if (list->batch == NULL) {
+        free(list);
+        return -ENOMEM;
+    }
+    *list_out = list;
+    return 0;
+}
+
+static void link_client(struct client_list *list, struct client *client)
+{
+    client->previous = list->last;
+    if (list->last == NULL)
+        list->first = client;
+    else
+        list->last->next = client;
+    list->last = client;
+    list->count++;
+}
+
+static void unlink_client(struct client_list *list, struct client *client)
+{
+    if (list->cron_next == client)
+        list->cron_next = client->next;
+    if (client->previous == NULL)
+        list->first = client->next;
+    else
+        client->previous->next = client->next;
+    if (client->next == NULL)
+        list->last = client->previous;
+    else
+        client->next->previous = client->previous;
+    list->count--;
+}
+
+static void client_free(struct client *client)
+{
+    struct client_list *list = client->worker->clients;
+
+    unlink_client(list, client);
+    multi_discard(client);
+    free(client->watches);
+    resp_parser_fini(&client->parser);
+    input_free(&client->input);
+    free(client->plan);
+    free(client->name);
+    free(client->library_name);
+    free(client->library_version);
+    free(client);
+}
+
+void clients_destroy(struct worker *worker)
+{
+    struct client_list *list = worker->clients;
+
+    if (list == NULL)
+        return;
+    while (list->first != NULL)
+        client_free(list->first);
+    batch_destroy(list->batch);
+    free(list);
+    worker->clients = NULL;
+}
+
+void client_close(struct client *client, bool flush)
+{
+    struct worker *worker = client->worker;
+
+    if (client->conn == NULL || (client->flags & CLIENT_CLOSED) != 0)
+        return;
+    client_reply_end(client);
+    client->flags |= CLIENT_CLOSED;
+    worker->driver->close(worker->stream, client->conn, flush ? STREAM_CLOSE_FLUSH : STREAM_CLOSE_NOW);
+}
+
+/* The stream is closed; the client goes as soon as no job and no list needs it. */
+static void client_gone(struct client *client)
+{
+    struct worker *worker = client->worker;
+
+    client->reply.cur = client->reply.end = client->reply.base = NULL;
+    client->conn = NULL;
+    client->flags |= CLIENT_CLOSED;
+    if ((client->flags & CLIENT_MONITOR) != 0) {
+        client->flags &= ~(uint32_t)CLIENT_MONITOR;
+        atomic_fetch_sub_explicit(&worker->clients->monitors, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&worker->node->monitors, 1, memory_order_relaxed);
+    }
+    if ((client->flags & CLIENT_PAUSED) != 0) {
+        client->flags &= ~(uint32_t)CLIENT_PAUSED;
+        worker->clients->paused--;
+    }
+    atomic_fetch_sub_explicit(&worker->node->client_count, 1, memory_order_relaxed);
+    client_continue_later(client); /* clients_resume frees it when nothing is out */
+}
+
+static bool refuse_connection(struct worker *worker, struct stream_conn *conn)
+{
+    struct node *node = worker->node;
+    struct config *config = node->config;
+    const char *error = NULL;
+
+    if (atomic_fetch_add_explicit(&node->client_count, 1, memory_order_relaxed) >= config->maxclients) {
+        error = "-ERR max number of clients reached\r\n";
+    } else if (config->protected_mode != 0 && config->requirepass[0] == '\0' && !worker->driver->is_loopback(conn)) {
+        error = "-DENIED Pollux is running in protected mode because protected mode is enabled and no password is set for the default user. "
+                "In this mode connections are only accepted from the loopback interface. Set a password (requirepass), or turn the protection off "
+                "with CONFIG SET protected-mode no from a local client or in the configuration file.\r\n";
+    }
+    if (error == NULL)
+        return false;
+    size_t room, len = strlen(error);
+    char *at = worker->driver->reserve(worker->stream, conn, len, &room);
+    if (at != NULL) {
+        memcpy(at, error, len);
+        worker->driver->commit(worker->stream, conn, len);
+    }
+    worker->driver->close(worker->stream, conn, STREAM_CLOSE_FLUSH);
+    atomic_fetch_sub_explicit(&node->client_count, 1, memory_order_relaxed);
+    count_add(&worker->stats.rejected_connections, 1);
+    return true;
+}
+
+void client_accepted(struct worker *worker, struct stream_conn *conn)
+{
+    struct node *node = worker->node;
+    struct client *client;
+
+    conn->user = NULL;
+    if (refuse_connection(worker, conn))
+        return;
+    client = calloc(1, sizeof *client);
+    if (client == NULL) {
+        atomic_fetch_sub_explicit(&node->client_count, 1, memory_order_relaxed);
+        worker->driver->close(worker->stream, conn, STREAM_CLOSE_NOW);
+        return;
+    }
+    client->worker = worker;
+    client->conn = conn;
+    conn->user = client;
+    client->session = (struct session){
+        .client_id = atomic_fetch_add_explicit(&node->next_client_id, 1, memory_order_relaxed),
+        .resp = 2, .cluster = conn->listener_id >= LISTENER_CORE_BASE };
+    if (client->session.cluster)
+        client->session.port_worker = (uint16_t)(conn->listener_id - LISTENER_CORE_BASE);
+    client->reply.sink = &stream_sink;
+    client->reply.sink_arg = client;
+    client->created_unix_ms = client->last_active_unix_ms = worker->now_unix_ms;
+    if (conn->listener_id == LISTENER_UNIX)
+        client->flags |= CLIENT_UNIX;
+    if (node->config->requirepass[0] == '\0')
+        client->flags |= CLIENT_AUTHENTICATED;
+    worker->driver->peer(conn, client->peer);
+    worker->driver->local(conn, client->local);
+    link_client(worker->clients, client);
+    count_add(&worker->stats.connections, 1);
+}
+
+/* ---- unix sockets: one acceptor hands the descriptors round ---- */
+
+struct handed { struct mail_call call; int fd; uint32_t listener_id; };
+
+static void adopt_there(struct worker *worker, struct mail_call *call)
+{
+    struct handed *handed = call->argument;
+
+    worker->driver->adopt(worker->stream, handed->fd, handed->listener_id);
+}
+
+static void adopted(struct worker *worker, struct mail_call *call)
+{
+    free(call->argument);
+}
+
+static void hand_over(struct worker *worker, const struct stream_event *event)
+{
+    uint32_t to = (uint32_t)(rng_next(&worker->rng) % worker->node->worker_count);
+    struct handed *handed;
+
+    if (to == worker->index) {
+        worker->driver->adopt(worker->stream, event->fd, event->listener_id);
+        return;
+    }
+    handed = calloc(1, sizeof *handed);
+    if (handed == NULL) {
+        close(event->fd);
+        return;
+    }
+    handed->fd = event->fd;
+    handed->listener_id = event->listener_id;
+    handed->call = (struct mail_call){ .run = adopt_there, .done = adopted, .argument = handed };
+    mail_call(worker, to, &handed->call);
+}
+
+/* ---- events ---- */
+
+static bool output_full(struct client *client)
+{
+    struct worker *worker = client->worker;
+    uint64_t limit = worker->clients->output_bytes > OUTPUT_WORKER_BYTES ? OUTPUT_PRESSED_BYTES : OUTPUT_PARSE_MAX_BYTES;
+
+    if (client->conn == NULL || client->conn->pending_bytes <= limit)
+        return false;
+    if ((client->flags & CLIENT_OUTPUT_FULL) == 0) {
+        client->flags |= CLIENT_OUTPUT_FULL;
+        worker->driver->notify_drained(worker->stream, client->conn);
+    }
+    return true;
+}
+
+static void pause_reading(struct client *client)
+{
+    if ((client->flags & CLIENT_READ_PAUSED) != 0 || client->conn == NULL)
+        return;
+    client->flags |= CLIENT_READ_PAUSED;
+    client->worker->driver->pause(client->worker->stream, client->conn);
+}
+
+static void resume_reading(struct client *client)
+{
+    if ((client->flags & CLIENT_READ_PAUSED) == 0 || client->conn == NULL)
+        return;
+    client->flags &= ~(uint32_t)CLIENT_READ_PAUSED;
+    client->worker->driver->resume(client->worker->stream, client->conn);
+}
+
+bool client_may_parse(struct client *client)
+{
+    return (client->flags & (CLIENT_WAITING | CLIENT_UNWATCHING | CLIENT_PAUSED | CLIENT_CLOSED | CLIENT_CLOSE_AFTER_REPLY | CLIENT_OUTPUT_FULL)) == 0 &&
+           !output_full(client);
+}
+
+/* Keeps bytes that cannot be parsed now. */
+bool client_keep(struct client *client, const char *data, size_t len_bytes)
+{
+    struct worker *worker = client->worker;
+
+    if (len_bytes == 0)
+        return true;
+    if (input_append(&client->input, data, len_bytes, client->parser.want_bytes) < 0) {
+        client_close(client, false);
+        return false;
+    }
+    if ((int64_t)input_len(&client->input) > worker->node->config->client_query_buffer_limit) {
+        count_add(&worker->stats.query_buffer_limit_disconnects, 1);
+        client_close(client, false);
+        return false;
+    }
+    if (!client_may_parse(client) && input_len(&client->input) > INPUT_WAITING_MAX_BYTES)
+        pause_reading(client);
+    return true;
+}
+
+static void client_bytes(struct worker *worker, struct client *client, const char *data, uint32_t len_bytes)
+{
+    if ((client->flags & (CLIENT_CLOSED | CLIENT_CLOSE_AFTER_REPLY)) != 0)
+        return;
+    if ((client->flags & CLIENT_IN_BATCH) != 0)
+        batch_run(worker); /* its earlier bytes may end in the middle of a command */
+    client->rx_bytes += len_bytes;
+    client->last_active_unix_ms = worker->now_unix_ms;
+    if (input_len(&client->input) == 0 && client_may_parse(client)) {
+        batch_add(worker, client, data, len_bytes, false);
+        return;
+    }
+    if (client_keep(client, data, len_bytes) && client_may_parse(client))
+        batch_add(worker, client, client->input.data + client->input.start, input_len(&client->input), true);
+}
+
+void client_finish_half_closed(struct client *client)
+{
+    if ((client->flags & CLIENT_HALF_CLOSED) != 0 && (client->flags & (CLIENT_WAITING | CLIENT_UNWATCHING | CLIENT_PAUSED | CLIENT_OUTPUT_FULL)) == 0)
+        client_close(client, true);
+}
+
+void clients_events(struct worker *worker, const struct stream_event *events, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const struct stream_event *event = &events[i];
+        struct client *client = event->conn != NULL && event->kind != STREAM_ACCEPTED ? event->conn->user : NULL;
+
+        if (event->kind == STREAM_BYTES) {
+            if (client != NULL)
+                client_bytes(worker, client, event->data, event->len_bytes);
+            continue;
+        }
+        batch_run(worker); /* what this connection sent before comes first */
+        switch (event->kind) {
+        case STREAM_ACCEPTED:
+            client_accepted(worker, event->conn);
+            break;
+        case STREAM_HANDED:
+            hand_over(worker, event);
+            break;
+        case STREAM_END:
+            if (client != NULL) {
+                client->flags |= CLIENT_HALF_CLOSED;
+                client_finish_half_closed(client);
+            }
+            break;
+        case STREAM_DRAINED:
+            if (client != NULL && (client->flags & CLIENT_OUTPUT_FULL) != 0) {
+                client->flags &= ~(uint32_t)CLIENT_OUTPUT_FULL;
+                client_continue_later(client);
+            }
+            break;
+        case STREAM_CLOSED:
+            if (client != NULL)
+                client_gone(client);
+            break;
+        case STREAM_BYTES:
+            break;
+        }
+    }
+    batch_run(worker);
+}
+
+/* ---- going on ---- */
+
+void client_continue_later(struct client *client)
+{
+    struct client_list *list = client->worker->clients;
+
+    if ((client->flags & CLIENT_RESUME) != 0)
+        return;
+    client->flags |= CLIENT_RESUME;
+    client->resume_next = NULL;
+    if (list->resume_first == NULL)
+        list->resume_first = client;
+    else
+        list->resume_last->resume_next = client;
+    list->resume_last = client;
+}
+
+bool clients_have_work(const struct worker *worker)
+{
+    return worker->clients->resume_first != NULL || worker->clients->redo != NULL;
+}
+
+static void redo_jobs(struct worker *worker)
+{
+    struct job *job = worker->clients->redo, *ordered = NULL;
+
+    worker->clients->redo = NULL;
+    while (job != NULL) { /* the list is last in, first out */
+        struct job *next = job->next;
+        job->next = ordered;
+        ordered = job;
+        job = next;
+    }
+    while (ordered != NULL) {
+        struct job *next = ordered->next;
+        job_dispatch(worker, ordered);
+        ordered = next;
+    }
+}
+
+/* Of a connection that is gone: what it left elsewhere first, then itself. */
+static void forget(struct client *client)
+{
+    if ((client->flags & (CLIENT_WAITING | CLIENT_UNWATCHING)) != 0)
+        return; /* the job's end comes back here */
+    if (client->watch_count > 0)
+        client_unwatch(client);
+    if ((client->flags & CLIENT_UNWATCHING) == 0)
+        client_free(client);
+}
+
+void clients_resume(struct worker *worker)
+{
+    struct client_list *list = worker->clients;
+    struct client *client = list->resume_first;
+
+    redo_jobs(worker);
+    list->resume_first = NULL;
+    while (client != NULL) {
+        struct client *next = client->resume_next;
+        client->flags &= ~(uint32_t)CLIENT_RESUME;
+        if (client->conn == NULL) {
+            forget(client);
+        } else if (client_may_parse(client)) {
+            if (input_len(&client->input) <= INPUT_WAITING_MAX_BYTES)
+                resume_reading(client);
+            if (input_len(&client->input) > 0)
+                batch_add(worker, client, client->input.data + client->input.start, input_len(&client->input), true);
+            else
+                client_finish_half_closed(client);
+        }
+        client = next;
+    }
+    batch_run(worker);
+}
+
+/* ---- cron ---- */
+
+static bool over_limit(struct client *client, int64_t now_unix_ms)
+{
+    struct config_limit *limit = &client->worker->node->config->client_output_buffer_limit[CONFIG_CLASS_NORMAL];
+    int64_t pending = (int64_t)client->conn->pending_bytes;
+
+    if ((client->flags & CLIENT_AUTHENTICATED) == 0 && pending > OUTPUT_ANONYMOUS_MAX_BYTES)
+        return true;
+    if (limit->hard_bytes > 0 && pending > limit->hard_bytes)
+        return true;
+    if (limit->soft_bytes == 0 || pending <= limit->soft_bytes) {
+        client->output_soft_since_unix_ms = 0;
+        return false;
+    }
+    if (client->output_soft_since_unix_ms == 0)
+        client->output_soft_since_unix_ms = now_unix_ms;
+    return now_unix_ms - client->output_soft_since_unix_ms > limit->soft_seconds * 1000;
+}
+
+bool client_check_output(struct client *client)
+{
+    if (client->conn == NULL || client->conn->pending_bytes <= OUTPUT_ANONYMOUS_MAX_BYTES ||
+        !over_limit(client, client->worker->now_unix_ms))
+        return true;
+    count_add(&client->worker->stats.output_buffer_limit_disconnects, 1);
+    client_close(client, false);
+    return false;
+}
+
+static void cron_client(struct worker *worker, struct client *client)
+{
+    int64_t timeout_ms = worker->node->config->timeout * 1000;
+
+    if (client->conn == NULL || (client->flags & CLIENT_CLOSED) != 0)
+        return;
+    worker->clients->output_counted += client->conn->pending_bytes;
+    if (!client_check_output(client))
+        return;
+    if (timeout_ms > 0 && (client->flags & (CLIENT_MONITOR | CLIENT_WAITING | CLIENT_PAUSED)) == 0 &&
+        worker->now_unix_ms - client->last_active_unix_ms > timeout_ms)
+        client_close(client, false);
+}
+
+static void resume_paused(struct worker *worker)
+{
+    struct client_list *list = worker->clients;
+
+    for (struct client *client = list->first; client != NULL && list->paused > 0; client = client->next) {
+        if ((client->flags & CLIENT_PAUSED) == 0)
+            continue;
+        client->flags &= ~(uint32_t)CLIENT_PAUSED;
+        list->paused--;
+        client_continue_later(client);
+    }
+}
+
+void clients_pause_check(struct worker *worker)
+{
+    struct client_list *list = worker->clients;
+    uint64_t generation = atomic_load_explicit(&worker->node->pause_generation, memory_order_relaxed);
+
+    if (list->paused == 0)
+        return;
+    if (generation != list->pause_generation_seen ||
+        worker->now_unix_ms >= atomic_load_explicit(&worker->node->pause_until_unix_ms, memory_order_relaxed)) {
+        list->pause_generation_seen = generation;
+        resume_paused(worker);
+    }
+}
+
+void clients_cron(struct worker *worker)
+{
+    struct client_list *list = worker->clients;
+    uint32_t visits = list->count / 10 > CRON_CLIENTS_MIN ? list->count / 10 : CRON_CLIENTS_MIN;
+
+    if (list->cron_next == NULL) {
+        list->cron_next = list->first;
+        list->output_bytes = list->output_counted;
+        list->output_counted = 0;
+    }
+    while (visits-- > 0 && list->cron_next != NULL) {
+        struct client *client = list->cron_next;
+        list->cron_next = client->next;
+        cron_client(worker, client);
+    }
+}

@@ -1,0 +1,247 @@
+/* Execute: a job's commands, on the worker that holds all their slots. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataplane/client/client.h"
+#include "dataplane/slots/watch.h"
+
+/* One command that asks every worker before it runs. */
+struct gather {
+    struct gather *next;
+    struct job *job;
+    uint32_t index;            /* of the command in the job */
+    uint32_t open;
+    struct call call;
+    uint32_t worker_count;
+    struct gather_part *parts; /* [worker_count] */
+    struct gather_ask { struct mail_call call; struct gather *gather; } *asks; /* [worker_count] */
+};
+
+static struct session *session_of(const struct worker *worker, struct job *job)
+{
+    /* At home the client's own, so that SELECT or HELLO in a transaction holds for what follows. */
+    return job->client != NULL && job->home == worker->index ? &job->client->session : &job->session;
+}
+
+static void call_of(struct call *call, struct worker *worker, struct job *job, uint32_t index)
+{
+    struct job_command *command = &job->commands[index];
+
+    *call = (struct call){ .worker = worker, .node = worker->node, .session = session_of(worker, job), .job = job,
+                           .command = command->command, .argv = command->argv, .argc = command->argc, .reply = &job->reply.reply,
+                           .now_unix_ms = worker->now_unix_ms, .in_transaction = job->kind == JOB_EXEC, .continue_slot = -1,
+                           .walk_reply = &job->walk };
+    if ((command->command->flags & CMD_HOME) != 0 && job->home == worker->index)
+        call->client = job->client;
+}
+
+/* ---- gathers ---- */
+
+void job_gathers_destroy(struct job *job)
+{
+    while (job->gathers != NULL) {
+        struct gather *gather = job->gathers;
+        job->gathers = gather->next;
+        for (uint32_t i = 0; i < gather->worker_count; i++)
+            reply_memory_fini(&gather->parts[i].memory);
+        free(gather->parts);
+        free(gather->asks);
+        free(gather);
+    }
+}
+
+static void gather_part(struct worker *worker, struct gather *gather)
+{
+    struct gather_part *part = &gather->parts[worker->index];
+
+    gather->call.command->gather(worker, &gather->call, &part->memory, &part->number);
+    reply_memory_finish(&part->memory);
+}
+
+static void gather_there(struct worker *worker, struct mail_call *call)
+{
+    gather_part(worker, ((struct gather_ask *)call->argument)->gather);
+}
+
+static void gather_back(struct worker *worker, struct mail_call *call)
+{
+    struct gather *gather = ((struct gather_ask *)call->argument)->gather;
+
+    if (--gather->open == 0 && --gather->job->gathers_open == 0)
+        job_resume(worker, gather->job);
+}
+
+static bool gather_start(struct worker *worker, struct job *job, uint32_t index)
+{
+    uint32_t count = worker->node->worker_count;
+    struct gather *gather = calloc(1, sizeof *gather);
+
+    if (gather == NULL)
+        return false;
+    gather->parts = calloc(count, sizeof *gather->parts);
+    gather->asks = calloc(count, sizeof *gather->asks);
+    if (gather->parts == NULL || gather->asks == NULL) {
+        free(gather->parts);
+        free(gather->asks);
+        free(gather);
+        return false;
+    }
+    gather->job = job;
+    gather->index = index;
+    gather->worker_count = count;
+    call_of(&gather->call, worker, job, index);
+    for (uint32_t i = 0; i < count; i++)
+        reply_memory_init(&gather->parts[i].memory, gather->call.session->resp, NULL, 0);
+    gather->next = job->gathers;
+    job->gathers = gather;
+    return true;
+}
+
+/* Starts all gathers of the job. False while parts are outstanding. */
+static bool gather_all(struct worker *worker, struct job *job)
+{
+    job->gathers_open = 0;
+    for (uint32_t i = 0; i < job->count; i++)
+        if ((job->commands[i].command->flags & CMD_GATHER) != 0 && !gather_start(worker, job, i))
+            continue; /* the command itself will say that there is no memory */
+    for (struct gather *gather = job->gathers; gather != NULL; gather = gather->next) {
+        gather->open = gather->worker_count - 1;
+        job->gathers_open += gather->open > 0;
+    }
+    for (struct gather *gather = job->gathers; gather != NULL; gather = gather->next) {
+        for (uint32_t to = 0; to < gather->worker_count; to++) {
+            struct gather_ask *ask = &gather->asks[to];
+            if (to == worker->index) {
+                gather_part(worker, gather);
+                continue;
+            }
+            ask->gather = gather;
+            ask->call = (struct mail_call){ .run = gather_there, .done = gather_back, .argument = ask };
+            mail_call(worker, to, &ask->call);
+        }
+    }
+    return job->gathers_open == 0;
+}
+
+static struct gather *gather_of(struct job *job, uint32_t index)
+{
+    for (struct gather *gather = job->gathers; gather != NULL; gather = gather->next)
+        if (gather->index == index)
+            return gather;
+    return NULL;
+}
+
+/* ---- commands ---- */
+
+static uint64_t written(const struct reply *reply)
+{
+    return reply->committed_bytes + (uint64_t)(reply->cur - reply->base);
+}
+
+static bool attach_gather(struct job *job, uint32_t index, struct call *call)
+{
+    struct gather *gather;
+
+    if ((call->command->flags & CMD_GATHER) == 0)
+        return true;
+    gather = gather_of(job, index);
+    if (gather == NULL) {
+        reply_error(call->reply, "-OOM no memory to ask all workers");
+        return false;
+    }
+    call->parts = gather->parts;
+    call->part_count = gather->worker_count;
+    return true;
+}
+
+/* Keeps a walk's state for its next step, at another slot. */
+static bool walk_on(struct job *job, const struct call *call)
+{
+    if (call->continue_slot < 0 || job->kind == JOB_EXEC)
+        return false;
+    if (job->call == NULL)
+        job->call = malloc(sizeof *job->call);
+    if (job->call == NULL) {
+        reply_error(call->reply, "-OOM no memory to go on");
+        return false;
+    }
+    *job->call = *call;
+    job->reroute = true;
+    job->second_round = false;
+    return true;
+}
+
+static void run_command(struct worker *worker, struct job *job, uint32_t index)
+{
+    struct call call;
+    uint64_t before = written(&job->reply.reply);
+
+    call_of(&call, worker, job, index);
+    if (job->call != NULL) {
+        memcpy(call.walk_state, job->call->walk_state, sizeof call.walk_state);
+        call.continue_slot = job->call->continue_slot;
+    }
+    if (attach_gather(job, index, &call)) {
+        do {
+            call_run(&call);
+        } while (call.in_transaction && call.continue_slot >= 0);
+    }
+    if (walk_on(job, &call))
+        return;
+    uint64_t bytes = written(&job->reply.reply) - before;
+    job->commands[index].reply_bytes = (uint32_t)bytes;
+    job->commands[index].reply_bytes_high = (uint32_t)(bytes >> 32);
+}
+
+/* ---- transactions ---- */
+
+static bool watches_hold(struct worker *worker, struct job *job)
+{
+    bool hold = true;
+
+    for (uint32_t i = 0; i < job->watch_count; i++)
+        if (watch_check(worker->node, job->watches[i].slot, job->session.client_id, worker->now_unix_ms))
+            hold = false;
+    for (uint32_t i = 0; i < job->watch_count; i++)
+        watch_remove_client(worker->node, worker->memory, job->watches[i].slot, job->session.client_id);
+    return hold;
+}
+
+static void run_transaction(struct worker *worker, struct job *job)
+{
+    struct call call;
+
+    reply_array(&job->reply.reply, job->count);
+    if (job->count == 0)
+        return;
+    call_of(&call, worker, job, 0);
+    gate_transaction_begin(&call);
+    for (uint32_t i = 0; i < job->count; i++)
+        run_command(worker, job, i);
+    gate_transaction_end(&call);
+}
+
+bool job_execute(struct worker *worker, struct job *job)
+{
+    if (!job->begun) {
+        bool hold = job->watch_count == 0 || watches_hold(worker, job);
+        job->begun = true;
+        if (job->kind == JOB_UNWATCH)
+            return true;
+        if (!hold) {
+            reply_null_array(&job->reply.reply);
+            reply_memory_finish(&job->reply);
+            return true;
+        }
+        if (!gather_all(worker, job))
+            return false;
+    }
+    worker->clock_ns = run_clock_ns(worker);
+    if (job->kind == JOB_EXEC)
+        run_transaction(worker, job);
+    else
+        for (uint32_t i = 0; i < job->count; i++)
+            run_command(worker, job, i);
+    reply_memory_finish(&job->reply);
+    return true;
+}

@@ -1,0 +1,111 @@
+/* MONITOR: one line for each command, to every connection that asked, on every worker. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataplane/client/client.h"
+
+enum { MONITOR_LINE_MAX_BYTES = 1 << 20 };
+
+struct line { struct mail_call call; size_t len_bytes; char bytes[]; };
+
+void monitor_line(struct worker *worker, struct text line)
+{
+    for (struct client *client = worker->clients->first; client != NULL; client = client->next) {
+        if ((client->flags & CLIENT_MONITOR) == 0 || client->conn == NULL || (client->flags & CLIENT_CLOSED) != 0)
+            continue;
+        client_reply_begin(client);
+        reply_bytes(&client->reply, line.data, line.len_bytes);
+        client_reply_end(client);
+        count_add(&worker->stats.monitor_lines, 1);
+    }
+}
+
+static size_t quoted(char *to, struct text text)
+{
+    static const char hex[] = "0123456789abcdef";
+    size_t at = 0;
+
+    to[at++] = '"';
+    for (size_t i = 0; i < text.len_bytes; i++) {
+        unsigned char byte = (unsigned char)text.data[i];
+        const char *escapes = "\\\\\"\"\nn\rr\tt\aa\bb";
+        char escaped = '\0';
+        for (const char *pair = escapes; *pair != '\0'; pair += 2)
+            if ((unsigned char)*pair == byte)
+                escaped = pair[1];
+        if (escaped != '\0') {
+            to[at++] = '\\';
+            to[at++] = escaped;
+        } else if (byte >= ' ' && byte < 127) {
+            to[at++] = (char)byte;
+        } else {
+            to[at++] = '\\';
+            to[at++] = 'x';
+            to[at++] = hex[byte >> 4];
+            to[at++] = hex[byte & 15];
+        }
+    }
+    to[at++] = '"';
+    return at;
+}
+
+static void line_there(struct worker *worker, struct mail_call *call)
+{
+    struct line *line = call->argument;
+
+    monitor_line(worker, (struct text){ line->bytes, line->len_bytes });
+}
+
+static void line_done(struct worker *worker, struct mail_call *call)
+{
+    (void)worker;
+    free(call->argument);
+}
+
+static void send_line(struct worker *worker, uint32_t to, const char *bytes, size_t len_bytes)
+{
+    struct line *line = malloc(sizeof *line + len_bytes);
+
+    if (line == NULL)
+        return;
+    line->call = (struct mail_call){ .run = line_there, .done = line_done, .argument = line };
+    line->len_bytes = len_bytes;
+    memcpy(line->bytes, bytes, len_bytes);
+    mail_call(worker, to, &line->call);
+}
+
+void monitor_feed(struct client *client, const struct parsed *parsed)
+{
+    struct worker *worker = client->worker;
+    struct node *node = worker->node;
+    size_t room = 256 + sizeof client->peer;
+    uint64_t now_us = clock_unix_us();
+
+    if ((parsed->command->flags & (CMD_SKIP_MONITOR | CMD_ADMIN)) != 0)
+        return;
+    for (uint32_t i = 0; i < parsed->argc; i++) {
+        if (parsed->argv[i].len_bytes > MONITOR_LINE_MAX_BYTES)
+            return;
+        room += 4 * parsed->argv[i].len_bytes + 3;
+    }
+    char *bytes = room <= MONITOR_LINE_MAX_BYTES * 8 ? malloc(room) : NULL;
+    if (bytes == NULL)
+        return;
+    size_t at = (size_t)snprintf(bytes, room, "+%llu.%06llu [%u %s%s]", (unsigned long long)(now_us / 1000000),
+                                 (unsigned long long)(now_us % 1000000), client->session.db,
+                                 (client->flags & CLIENT_UNIX) != 0 ? "unix:" : "", client->peer);
+    for (uint32_t i = 0; i < parsed->argc; i++) {
+        bytes[at++] = ' ';
+        at += quoted(bytes + at, parsed->argv[i]);
+    }
+    bytes[at++] = '\r';
+    bytes[at++] = '\n';
+    client_reply_end(client); /* a monitor may be this client itself */
+    monitor_line(worker, (struct text){ bytes, at });
+    for (uint32_t to = 0; to < node->worker_count; to++)
+        if (to != worker->index && atomic_load_explicit(&node->workers[to]->clients->monitors, memory_order_relaxed) > 0)
+            send_line(worker, to, bytes, at);
+    free(bytes);
+    client_reply_begin(client);
+}

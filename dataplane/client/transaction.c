@@ -1,0 +1,254 @@
+/* Transactions: the queue between MULTI and EXEC, and the client's end of its watch records. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataplane/client/client.h"
+#include "dataplane/commands/functions.h"
+#include "dataplane/slots/crc16.h"
+#include "dataplane/slots/watch.h"
+
+enum { MULTI_STEP = 8, WATCH_STEP = 8 };
+
+/* ---- the queue ---- */
+
+void multi_discard(struct client *client)
+{
+    for (uint32_t i = 0; i < client->multi.count; i++)
+        free(client->multi.commands[i].argv);
+    free(client->multi.commands);
+    client->multi = (struct multi){ .slot = -1 };
+    client->flags &= ~(uint32_t)(CLIENT_MULTI | CLIENT_DIRTY_EXEC);
+}
+
+/* A copy of the arguments in one allocation, vector first. */
+static struct text *copy_arguments(const struct parsed *parsed, size_t *bytes_out)
+{
+    size_t bytes = parsed->argc * sizeof(struct text);
+    struct text *argv;
+    char *to;
+
+    for (uint32_t i = 0; i < parsed->argc; i++)
+        bytes += parsed->argv[i].len_bytes;
+    argv = malloc(bytes);
+    if (argv == NULL)
+        return NULL;
+    to = (char *)(argv + parsed->argc);
+    for (uint32_t i = 0; i < parsed->argc; i++) {
+        argv[i] = (struct text){ to, parsed->argv[i].len_bytes };
+        memcpy(to, parsed->argv[i].data, parsed->argv[i].len_bytes);
+        to += parsed->argv[i].len_bytes;
+    }
+    *bytes_out = bytes;
+    return argv;
+}
+
+void multi_queue(struct client *client, const struct parsed *parsed)
+{
+    struct multi *multi = &client->multi;
+    size_t bytes = 0;
+    struct text *argv = NULL;
+
+    if ((client->flags & CLIENT_DIRTY_EXEC) != 0) { /* it will not run: keep nothing */
+        reply_status(&client->reply, "QUEUED");
+        return;
+    }
+    if (multi->bytes > (uint64_t)client->worker->node->config->client_query_buffer_limit) {
+        client_close(client, false);
+        return;
+    }
+    if (multi->count == multi->capacity) {
+        uint32_t capacity = multi->capacity == 0 ? MULTI_STEP : multi->capacity * 2;
+        struct job_command *grown = realloc(multi->commands, capacity * sizeof *grown);
+        if (grown != NULL) {
+            multi->commands = grown;
+            multi->capacity = capacity;
+        }
+    }
+    if (multi->count < multi->capacity)
+        argv = copy_arguments(parsed, &bytes);
+    if (argv == NULL) {
+        run_reject(client, parsed->command, "-OOM no memory to queue this command");
+        return;
+    }
+    multi->commands[multi->count++] = (struct job_command){ .command = parsed->command, .argv = argv, .argc = parsed->argc };
+    multi->flags_seen |= parsed->command->flags;
+    multi->bytes += bytes + sizeof(struct job_command);
+    reply_status(&client->reply, "QUEUED");
+}
+
+void cmd_multi(struct call *call)
+{
+    struct client *client = call->client;
+
+    if ((client->flags & CLIENT_MULTI) != 0) {
+        reply_error(call->reply, "MULTI calls can not be nested");
+        return;
+    }
+    client->flags |= CLIENT_MULTI;
+    client->multi.slot = -1;
+    reply_ok(call->reply);
+}
+
+void cmd_discard(struct call *call)
+{
+    struct client *client = call->client;
+
+    if ((client->flags & CLIENT_MULTI) == 0) {
+        reply_error(call->reply, "DISCARD without MULTI");
+        return;
+    }
+    multi_discard(client);
+    client_unwatch(client);
+    reply_ok(call->reply);
+}
+
+static void forget_watches(struct client *client)
+{
+    for (uint32_t i = 0; i < client->watch_count; i++)
+        free((void *)(uintptr_t)client->watches[i].key.data);
+    free(client->watches);
+    client->watches = NULL;
+    client->watch_count = client->watch_capacity = 0;
+}
+
+/* ---- EXEC ---- */
+
+/* EXEC is taken by client_exec before it could be run as a command of its own. */
+void cmd_exec(struct call *call)
+{
+    reply_error(call->reply, "EXEC without MULTI");
+}
+
+uint32_t client_exec(struct client *client, const struct parsed *parsed)
+{
+    struct worker *worker = client->worker;
+    struct command_stats *stats = &worker->command_stats[command_number(worker->node->commands, parsed->command)];
+    struct job *job;
+
+    count_add(&stats->calls, 1);
+    count_add(&worker->stats.commands, 1);
+    if ((client->flags & CLIENT_MULTI) == 0) {
+        run_reject(client, NULL, "EXEC without MULTI");
+        count_add(&stats->failed, 1);
+        return 1;
+    }
+    if ((client->flags & CLIENT_DIRTY_EXEC) != 0) {
+        client_unwatch(client);
+        multi_discard(client);
+        run_reject(client, NULL, "-EXECABORT Transaction discarded because of previous errors.");
+        count_add(&stats->failed, 1);
+        return 1;
+    }
+    job = job_create(worker, JOB_EXEC, &client->session, client->multi.commands, client->multi.count, client->watches, client->watch_count);
+    if (job == NULL) {
+        client_unwatch(client);
+        multi_discard(client);
+        run_reject(client, NULL, "-EXECABORT Transaction discarded because of: OOM no memory to run it");
+        return 1;
+    }
+    job->client = client;
+    forget_watches(client);
+    multi_discard(client);
+    client->flags |= CLIENT_WAITING;
+    job_dispatch(worker, job);
+    return 1;
+}
+
+/* ---- watches ---- */
+
+static bool remember_watch(struct client *client, struct text key, uint16_t slot)
+{
+    char *copy;
+
+    for (uint32_t i = 0; i < client->watch_count; i++)
+        if (client->watches[i].db == client->session.db && client->watches[i].key.len_bytes == key.len_bytes &&
+            memcmp(client->watches[i].key.data, key.data, key.len_bytes) == 0)
+            return true;
+    if (client->watch_count == client->watch_capacity) {
+        uint32_t capacity = client->watch_capacity == 0 ? WATCH_STEP : client->watch_capacity * 2;
+        struct job_watch *grown = realloc(client->watches, capacity * sizeof *grown);
+        if (grown == NULL)
+            return false;
+        client->watches = grown;
+        client->watch_capacity = capacity;
+    }
+    copy = malloc(key.len_bytes + 1);
+    if (copy == NULL)
+        return false;
+    memcpy(copy, key.data, key.len_bytes);
+    client->watches[client->watch_count++] = (struct job_watch){ .db = client->session.db, .key = { copy, key.len_bytes }, .slot = slot };
+    return true;
+}
+
+/* Runs where the slots are. */
+void cmd_watch(struct call *call)
+{
+    for (uint32_t i = 1; i < call->argc; i++) {
+        uint16_t slot = crc16_slot(call->argv[i].data, call->argv[i].len_bytes);
+        if (watch_add(call->node, call->worker->memory, slot, call->session->client_id, call->session->db, call->argv[i], call->now_unix_ms) < 0) {
+            reply_error(call->reply, "-OOM no memory to watch");
+            return;
+        }
+    }
+    reply_ok(call->reply);
+}
+
+uint32_t client_watch(struct client *client, struct parsed *parsed)
+{
+    struct job_command command = { .command = parsed->command, .argv = parsed->argv, .argc = parsed->argc };
+    struct job *job;
+
+    if ((client->flags & CLIENT_MULTI) != 0) {
+        run_reject(client, NULL, "WATCH inside MULTI is not allowed");
+        client->flags &= ~(uint32_t)CLIENT_DIRTY_EXEC; /* as in Redis, this error does not spoil the transaction */
+        return 1;
+    }
+    job = job_create(client->worker, JOB_COMMANDS, &client->session, &command, 1, NULL, 0);
+    for (uint32_t i = 1; job != NULL && i < parsed->argc; i++) {
+        if (!remember_watch(client, parsed->argv[i], crc16_slot(parsed->argv[i].data, parsed->argv[i].len_bytes))) {
+            job_destroy(job);
+            job = NULL;
+        }
+    }
+    if (job == NULL) {
+        run_reject(client, parsed->command, "-OOM no memory to watch");
+        return 1;
+    }
+    job->client = client;
+    client->flags |= CLIENT_WAITING;
+    job_dispatch(client->worker, job);
+    return 1;
+}
+
+void client_unwatch(struct client *client)
+{
+    struct job *job;
+
+    if (client->watch_count == 0)
+        return;
+    job = job_create(client->worker, JOB_UNWATCH, &client->session, NULL, 0, client->watches, client->watch_count);
+    forget_watches(client);
+    if (job == NULL)
+        return; /* the records stay until their slots are flushed; nobody's EXEC asks for them */
+    job->client = client;
+    client->flags |= CLIENT_UNWATCHING;
+    job_dispatch(client->worker, job);
+}
+
+/* EXEC's job came home: nothing of the transaction is left at the client. */
+void transaction_done(struct client *client)
+{
+    client->last_active_unix_ms = client->worker->now_unix_ms;
+}
+
+void transaction_unwatched(struct client *client)
+{
+    client->flags &= ~(uint32_t)CLIENT_UNWATCHING;
+    client_continue_later(client);
+}
+
+void cmd_unwatch(struct call *call)
+{
+    client_unwatch(call->client);
+    reply_ok(call->reply);
+}
