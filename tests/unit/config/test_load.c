@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,17 @@ static void write_file(const char *path, const char *text)
     cr_assert_not_null(file);
     fputs(text, file);
     fclose(file);
+}
+
+static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk)
+{
+    return remove(path);
+}
+
+static void remove_folder(const char *folder)
+{
+    cr_assert_eq(chdir("/"), 0);
+    cr_assert_eq(nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
 }
 
 /* A new folder, which becomes the working directory. */
@@ -206,6 +218,7 @@ Test(load, includes_are_read_in_place_and_in_order)
     cr_assert_lt(load_file(config, "main", &error), 0);
     cr_assert_str_eq(error.file, "main");
     cr_assert_eq(error.line, 3);
+    remove_folder(folder);
     config_destroy(config);
 }
 
@@ -230,6 +243,7 @@ Test(load, includes_that_loop_or_fan_out_end)
     write_file("9", "timeout 1\n");
     cr_assert_lt(load_file(config, "1", &error), 0);
     cr_assert_not_null(strstr(error.reason, "too many files"));
+    remove_folder(folder);
     config_destroy(config);
 }
 
@@ -310,6 +324,7 @@ Test(load, file_then_options_and_the_file_is_remembered)
     cr_assert_eq(config->timeout, 3);
     snprintf(expected, sizeof(expected), "%s/p.conf", folder);
     cr_assert_str_eq(config->file, expected);
+    remove_folder(folder);
     config_destroy(config);
 }
 
