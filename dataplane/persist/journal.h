@@ -1,14 +1,18 @@
 /* Journal: every change of one worker, with its stamp, in a ring that the control thread reads.
  * Purpose:   the source of the one ordered stream of the node (AOF, replication; today a recording
- * for tests). Shape:     records {lengths, databases, u64 stamp, RESP bytes of one command or of a
- * whole MULTI ... EXEC block}. A block changes databases with SELECT inside. The ring grows in
- * chunks (a linked list of chunks, bounded by JOURNAL_MAX_BYTES; past it the worker's connections
- * are parked, nothing is dropped). Window:    `window` is odd between taking a stamp and publishing
- * the record, so a reader that first reads its clock, then finds the window even, knows that
- *            everything stamped up to that reading is in the ring, also from workers that sleep.
+ *            for tests).
+ * Shape:     records {lengths, databases, u64 stamp, RESP bytes of one command or of a whole MULTI
+ *            ... EXEC block}. A block changes databases with SELECT inside. The ring grows in
+ *            chunks (a linked list of chunks, bounded by JOURNAL_MAX_BYTES; past it the worker's
+ *            connections are parked, nothing is dropped).
+ * Window:    `window` is odd between taking a stamp and publishing the record, so a reader that
+ *            first reads its clock, then finds the window even, knows that everything stamped up to
+ *            that reading is in the ring, also from workers that sleep.
  * Ownership: the worker creates and writes; the control thread reads; chunks that were read are
- * freed by the reader. Threading: single producer, single consumer, no locks. Errors:    no memory:
- * journal_failed is set, the reader learns it, and the node refuses writes (-MISCONF). */
+ *            freed by the reader.
+ * Threading: single producer, single consumer, no locks.
+ * Errors:    no memory: journal_failed is set, the reader learns it, and the node refuses writes
+ *            (-MISCONF). */
 #ifndef DATAPLANE_PERSIST_JOURNAL_H
 #define DATAPLANE_PERSIST_JOURNAL_H
 

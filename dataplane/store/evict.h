@@ -1,13 +1,16 @@
 /* Memory limit: how much the node uses, and what goes when that is too much.
  * Purpose:   `maxmemory` with the policies noeviction and allkeys-lru.
  * Budget:    one for the node. A worker draws it in chunks (node->memory_drawn), so that a write
- * looks at no other worker's counters; only near the limit the exact sum is taken. Eviction:  a
- * worker evicts from slots that it owns and that are not busy: samples entries, keeps the longest
- * unused in a small pool, deletes the best through the gate, journaled as DEL. Each worker frees
- * its share of what is too much, by how much it holds; a worker with nothing to free wakes the
- * others. Bounds:    one slice is at most EVICT_SLICE_US. While eviction cannot keep up, writes are
- * refused from limit + slack on. Ownership: struct evict belongs to its worker. Threading: the
- * worker; evict_used_bytes: any thread. Errors:    none. */
+ *            looks at no other worker's counters; only near the limit the exact sum is taken.
+ * Eviction:  a worker evicts from slots that it owns and that are not busy: samples entries, keeps
+ *            the longest unused in a small pool, deletes the best through the gate, journaled as
+ *            DEL. Each worker frees its share of what is too much, by how much it holds; a worker
+ *            with nothing to free wakes the others.
+ * Bounds:    one slice is at most EVICT_SLICE_US. While eviction cannot keep up, writes are refused
+ *            from limit + slack on.
+ * Ownership: struct evict belongs to its worker.
+ * Threading: the worker; evict_used_bytes: any thread.
+ * Errors:    none. */
 #ifndef DATAPLANE_STORE_EVICT_H
 #define DATAPLANE_STORE_EVICT_H
 

@@ -75,49 +75,50 @@ void expire_note(struct call *call, struct key *key, int64_t before, int64_t dea
 
 struct search {
     struct wheel_ticket ticket;
-    uint64_t seed;
-    unsigned count;
-    struct entry *entries[EXPIRE_CANDIDATES_MAX];
-    uint64_t hashes[EXPIRE_CANDIDATES_MAX];
+    const struct worker *worker;
+    bool old_pass;       /* only entries that no ticket of this pass stands for */
+    struct entry *entry; /* the one with the earliest deadline */
+    uint64_t hash;
 };
 
-static void collect(void *arg, struct entry *entry)
+static bool has_pass(const struct worker *worker, const struct entry *entry)
+{
+    return ((entry->flags & ENTRY_TICKET_PASS) != 0) == (wheel_pass(worker->wheel) != 0);
+}
+
+static void consider(void *arg, struct entry *entry)
 {
     struct search *search = arg;
 
-    if ((entry->flags & ENTRY_TICKET) == 0 || search->count == EXPIRE_CANDIDATES_MAX)
+    if ((entry->flags & ENTRY_TICKET) == 0)
         return;
-    uint64_t hash = table_hash(search->seed, entry_key(entry));
-    if (hash >> (64 - WHEEL_PREFIX_BITS) != search->ticket.prefix ||
-        (uint8_t)hash != search->ticket.tag)
+    uint64_t hash = table_hash(search->worker->node->hash_seed, entry_key(entry));
+    if (!wheel_ticket_fits(search->ticket, hash))
         return;
-    search->entries[search->count] = entry;
-    search->hashes[search->count++] = hash;
+    if (search->old_pass && has_pass(search->worker, entry))
+        return;
+    /* None (-1) comes first: that ticket has nothing more to do. */
+    if (search->entry != NULL && entry_expiry_unix_ms(search->entry) <= entry_expiry_unix_ms(entry))
+        return;
+    search->entry = entry;
+    search->hash = hash;
 }
 
-static struct keyspace *find_candidates(const struct worker *worker, struct search *search)
+static struct keyspace *keyspace_of(const struct worker *worker, struct wheel_ticket ticket)
 {
-    uint32_t db = keyspace_of_label(worker->node, search->ticket.db);
-    struct keyspace *keyspace =
-        db < worker->node->database_count ? keyspace_get(worker->node, db) : NULL;
+    uint32_t db = keyspace_of_label(worker->node, ticket.db);
 
-    search->seed = worker->node->hash_seed;
-    search->count = 0;
-    if (keyspace != NULL)
-        table_visit_prefix(&keyspace->slots[search->ticket.slot].table, search->ticket.prefix,
-                           WHEEL_PREFIX_BITS, search->ticket.tag, collect, search);
-    return keyspace;
+    return db < worker->node->database_count ? keyspace_get(worker->node, db) : NULL;
 }
 
-static void expire(struct worker *worker, const struct search *search, struct keyspace *keyspace,
-                   unsigned index)
+static void expire(struct worker *worker, const struct search *search, struct keyspace *keyspace)
 {
     struct call call = {.worker = worker, .node = worker->node, .now_unix_ms = worker->now_unix_ms};
-    struct key key = {.name = entry_key(search->entries[index]),
-                      .hash = search->hashes[index],
+    struct key key = {.name = entry_key(search->entry),
+                      .hash = search->hash,
                       .keyspace = keyspace,
                       .slot = &keyspace->slots[search->ticket.slot],
-                      .entry = search->entries[index],
+                      .entry = search->entry,
                       .db = (uint16_t)keyspace_of_label(worker->node, search->ticket.db),
                       .slot_number = search->ticket.slot,
                       .seen = worker->gate.changes - 1};
@@ -125,61 +126,25 @@ static void expire(struct worker *worker, const struct search *search, struct ke
     key_expire_now(&call, &key);
 }
 
-static bool has_pass(const struct worker *worker, const struct entry *entry)
+/* What a ticket of an own slot stands for, as wheel_fire_fn asks. */
+static int64_t judge(struct worker *worker, struct wheel_ticket ticket, bool old_pass)
 {
-    return ((entry->flags & ENTRY_TICKET_PASS) != 0) == (wheel_pass(worker->wheel) != 0);
-}
+    struct search search = {.ticket = ticket, .worker = worker, .old_pass = old_pass};
+    struct keyspace *keyspace = keyspace_of(worker, ticket);
 
-/* A ticket of an own slot came due. Several entries may match it: each has a ticket of its own, so
- * what runs out goes, and the ticket stays for the earliest of the others; then none is left
- * without. */
-static int64_t judge_due(struct worker *worker, struct wheel_ticket ticket)
-{
-    struct search search = {.ticket = ticket};
-    struct keyspace *keyspace = find_candidates(worker, &search);
-    struct entry *keeps = NULL;
-    int64_t earliest = WHEEL_DROP;
-    bool found = false;
-
-    for (unsigned i = 0; i < search.count; i++) {
-        struct entry *entry = search.entries[i];
-        int64_t deadline = entry_expiry_unix_ms(entry);
-        if (deadline < 0) { /* PERSIST left its ticket to find out */
-            entry->flags &= (uint8_t) ~(ENTRY_TICKET | ENTRY_TICKET_PASS);
-            wheel_note_stale(worker->wheel, 1);
-            found = true;
-        } else if (worker->now_unix_ms > deadline) {
-            expire(worker, &search, keyspace, i);
-            found = true;
-        } else if (keeps == NULL || deadline < earliest) {
-            keeps = entry;
-            earliest = deadline;
-        }
-    }
-    if (found || keeps == NULL)
-        return WHEEL_DROP;
-    mark_pass(worker, keeps);
-    return earliest;
-}
-
-/* A sweep keeps the first ticket that it meets for each entry. */
-static int64_t judge_swept(struct worker *worker, struct wheel_ticket ticket)
-{
-    struct search search = {.ticket = ticket};
-
-    find_candidates(worker, &search);
-    for (unsigned i = 0; i < search.count; i++) {
-        struct entry *entry = search.entries[i];
-        int64_t deadline = entry_expiry_unix_ms(entry);
-        if (has_pass(worker, entry))
-            continue;
-        if (deadline < 0) {
-            entry->flags &= (uint8_t) ~(ENTRY_TICKET | ENTRY_TICKET_PASS);
-            continue;
-        }
-        mark_pass(worker, entry);
+    if (keyspace != NULL)
+        table_visit_prefix(&keyspace->slots[ticket.slot].table, ticket.prefix, WHEEL_PREFIX_BITS,
+                           ticket.tag, consider, &search);
+    if (search.entry == NULL)
+        return WHEEL_STALE;
+    int64_t deadline = entry_expiry_unix_ms(search.entry);
+    if (deadline >= 0 && worker->now_unix_ms <= deadline) {
+        mark_pass(worker, search.entry);
         return deadline;
     }
+    search.entry->flags &= (uint8_t) ~(ENTRY_TICKET | ENTRY_TICKET_PASS);
+    if (deadline >= 0)
+        expire(worker, &search, keyspace);
     return WHEEL_DROP;
 }
 
@@ -194,7 +159,7 @@ static int64_t fire(void *arg, struct wheel_ticket ticket, bool sweep)
     }
     if (slots_busy(worker, ticket.slot))
         return WHEEL_LATER;
-    return sweep ? judge_swept(worker, ticket) : judge_due(worker, ticket);
+    return judge(worker, ticket, sweep);
 }
 
 void expire_tickets_arrived(struct worker *worker, const struct wheel_ticket *tickets,
@@ -204,27 +169,42 @@ void expire_tickets_arrived(struct worker *worker, const struct wheel_ticket *ti
         int64_t deadline = fire(worker, tickets[i], false);
         if (deadline == WHEEL_LATER)
             deadline = worker->now_unix_ms;
-        /* Without memory the keys of this ticket expire on access. */
-        if (deadline != WHEEL_DROP)
+        /* Without memory the key of this ticket expires on access. */
+        if (deadline >= 0)
             (void)wheel_file(worker->wheel, tickets[i], deadline);
     }
 }
 
-void expire_effect(struct worker *worker, const struct effect_ticket *ticket)
-{
-    struct search search = {.ticket = wheel_ticket_of(ticket->label, ticket->slot, ticket->hash)};
+struct exact {
+    uint64_t hash, seed;
+    struct entry *entry;
+};
 
-    find_candidates(worker, &search);
-    for (unsigned i = 0; i < search.count; i++) {
-        if (search.hashes[i] != ticket->hash)
-            continue;
-        if (!file_own(worker, search.entries[i], ticket->label, ticket->slot, ticket->hash,
-                      ticket->deadline_unix_ms))
-            search.entries[i]->flags &= (uint8_t)~ENTRY_TICKET;
+static void match(void *arg, struct entry *entry)
+{
+    struct exact *exact = arg;
+
+    if ((entry->flags & ENTRY_TICKET) != 0 &&
+        table_hash(exact->seed, entry_key(entry)) == exact->hash)
+        exact->entry = entry;
+}
+
+void expire_effect(struct worker *worker, const struct effect_ticket *effect)
+{
+    struct wheel_ticket ticket = wheel_ticket_of(effect->label, effect->slot, effect->hash);
+    struct keyspace *keyspace = keyspace_of(worker, ticket);
+    struct exact exact = {.hash = effect->hash, .seed = worker->node->hash_seed};
+
+    if (keyspace != NULL)
+        table_visit_prefix(&keyspace->slots[ticket.slot].table, ticket.prefix, WHEEL_PREFIX_BITS,
+                           ticket.tag, match, &exact);
+    /* The command may have deleted the key again. It has counted that ticket as stale, so at worst
+     * a sweep begins early. */
+    if (exact.entry == NULL)
         return;
-    }
-    /* The command deleted the key again and counted its ticket as stale, but none was filed: too
-     * many stale tickets are counted, which at worst begins a sweep early. */
+    if (!file_own(worker, exact.entry, effect->label, effect->slot, effect->hash,
+                  effect->deadline_unix_ms))
+        exact.entry->flags &= (uint8_t)~ENTRY_TICKET;
 }
 
 /* ---- pace ---- */
@@ -263,8 +243,37 @@ static uint32_t allowance(struct worker *worker, uint64_t now_us, uint32_t budge
     return expire->credit_us < budget_us ? (uint32_t)expire->credit_us : budget_us;
 }
 
+static bool is_own(const struct worker *worker, struct wheel_ticket ticket)
+{
+    return node_owner(worker->node, ticket.slot) == worker->index &&
+           !slots_busy(worker, ticket.slot) && keyspace_of(worker, ticket) != NULL;
+}
+
+/* Has the memory behind the next tickets on its way while the first ones are worked off. */
+static void prefetch(struct worker *worker)
+{
+    struct wheel_ticket tickets[EXPIRE_BATCH];
+    struct table *tables[EXPIRE_BATCH];
+    uint64_t hashes[EXPIRE_BATCH];
+    unsigned own = 0;
+    unsigned count = wheel_peek(worker->wheel, worker->now_unix_ms, tickets, EXPIRE_BATCH);
+
+    for (unsigned i = 0; i < count; i++) {
+        if (!is_own(worker, tickets[i]))
+            continue;
+        tables[own] = &keyspace_of(worker, tickets[i])->slots[tickets[i].slot].table;
+        hashes[own] = (uint64_t)tickets[i].prefix << (64 - WHEEL_PREFIX_BITS) | tickets[i].tag;
+        __builtin_prefetch(tables[own++]);
+    }
+    for (unsigned i = 0; i < own; i++)
+        table_prefetch_bucket(tables[i], hashes[i]);
+    for (unsigned i = 0; i < own; i++)
+        table_prefetch_entry(tables[i], hashes[i]);
+}
+
 static bool work(struct worker *worker)
 {
+    prefetch(worker);
     if (wheel_run(worker->wheel, worker->now_unix_ms, EXPIRE_BATCH, fire, worker) > 0)
         return wheel_next_unix_ms(worker->wheel) <= worker->now_unix_ms;
     return wheel_sweep(worker->wheel, EXPIRE_SWEEP_BATCH, fire, worker);

@@ -1,13 +1,16 @@
 /* Expiry: what joins deadlines, the wheel's tickets and the slots.
  * Purpose:   keys go when their time has come, without an access: due tickets are worked off in
- * slices, each expired key is deleted through the gate and journaled as DEL. Tickets:   an entry
- * has at most one live ticket (ENTRY_TICKET). A ticket is filed in the wheel of the slot's owner:
- * while another worker executes (a loan), it travels back as an effect (slots/effects.h). The
- * ticket of a slot that has moved goes to the new owner when it fires or is swept. Pace:      while
- * less than EXPIRE_BACKLOG_MS behind, every slice of background work may be used in full; further
- * behind, a quarter of the core. Ownership: struct expire is embedded in the worker. Threading: the
- * worker that owns the wheel; expire_note and expire_stale: the worker that executes. Errors:
- * without memory for a ticket the key expires on access only. */
+ *            slices, each expired key is deleted through the gate and journaled as DEL.
+ * Tickets:   an entry has at most one live ticket (ENTRY_TICKET). A ticket is filed in the wheel of
+ *            the slot's owner: while another worker executes (a loan), it travels back as an effect
+ *            (slots/effects.h). The ticket of a slot that has moved goes to the new owner when it
+ *            fires or is swept.
+ * Pace:      while less than EXPIRE_BACKLOG_MS behind, every slice of background work may be used
+ *            in full; further behind, a quarter of the core.
+ * Ownership: struct expire is embedded in the worker.
+ * Threading: the worker that owns the wheel; expire_note and expire_stale: the worker that
+ *            executes.
+ * Errors:    without memory for a ticket the key expires on access only. */
 #ifndef DATAPLANE_STORE_EXPIRE_H
 #define DATAPLANE_STORE_EXPIRE_H
 

@@ -1,9 +1,10 @@
 /* Gate: what one worker keeps while its commands change things, and the end of each command.
  * Purpose:   after a command (or a whole transaction) has run, its changes get one stamp and one
- * record in the journal. Ownership: embedded in struct worker. The changes themselves are in
- * store/keyspace.h. Threading: the worker that executes; `dirty` may be read by any thread. Errors:
- * a journal without memory fails for good and says so (persist/journal.h); the change itself
- * stands. */
+ *            record in the journal.
+ * Ownership: embedded in struct worker. The changes themselves are in store/keyspace.h.
+ * Threading: the worker that executes; `dirty` may be read by any thread.
+ * Errors:    a journal without memory fails for good and says so (persist/journal.h); the change
+ *            itself stands. */
 #ifndef DATAPLANE_STORE_GATE_H
 #define DATAPLANE_STORE_GATE_H
 

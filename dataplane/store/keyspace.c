@@ -134,10 +134,10 @@ static void find_name(struct call *call, struct text name, struct key *key)
     uint32_t *hint = &call->worker->gate.key_hint;
 
     /* Commands look their keys up in the order in which routing found them. */
+    uint32_t first = *hint < call->key_count ? *hint : 0;
     for (uint32_t tried = 0; tried < call->key_count; tried++) {
-        uint32_t i = *hint + tried;
-        if (i >= call->key_count)
-            i %= call->key_count;
+        uint32_t i =
+            first + tried < call->key_count ? first + tried : first + tried - call->key_count;
         struct text known = call->argv[call->keys[i].position];
         if (known.data == name.data && known.len_bytes == name.len_bytes) {
             key->hash = call->keys[i].hash;

@@ -1,12 +1,14 @@
 /* Keyspace: databases, their slots, and the one gate for every change.
  * Purpose:   what command functions use: find a key, change it, tell the world. Journal, watch
- * records, byte counts (and later snapshots, events, tracking, waiters) hang on
- * slot_write_begin/slot_write_end and nowhere else. Shape:     a node has `databases` keyspaces,
- * each created by its first write; each has 16,384 slots (64 bytes each, zero pages until touched).
+ *            records, byte counts (and later snapshots, events, tracking, waiters) hang on
+ *            slot_write_begin/slot_write_end and nowhere else.
+ * Shape:     a node has `databases` keyspaces, each created by its first write; each has 16,384
+ *            slots (64 bytes each, zero pages until touched).
  * Ownership: a slot object belongs to the worker that owns its slot, or to the coordinator that has
- * it on loan. Threading: functions run on the worker that holds the slot. Counters are sharded by
- * executing worker and read by anyone. Errors:    no memory: an OOM error is replied and nothing is
- * changed. */
+ *            it on loan.
+ * Threading: functions run on the worker that holds the slot. Counters are sharded by executing
+ *            worker and read by anyone.
+ * Errors:    no memory: an OOM error is replied and nothing is changed. */
 #ifndef DATAPLANE_STORE_KEYSPACE_H
 #define DATAPLANE_STORE_KEYSPACE_H
 
@@ -41,34 +43,38 @@ struct keyspace_count {
 };
 
 struct keyspace;
-struct keyspace_drain { /* a worker's part in freeing a keyspace that was dropped: store/lazyfree.h
-                         */
+
+/* A worker's part in freeing a keyspace that was dropped (store/lazyfree.h). */
+struct keyspace_drain {
     struct keyspace_drain *next;
     struct keyspace *keyspace;
     uint32_t slot, end; /* what is left of its range */
 };
 
-struct keyspace {       /* one database's contents; FLUSHALL and SWAPDB exchange these pointers */
+/* One database's contents; FLUSHALL and SWAPDB exchange the node's pointers to these. */
+struct keyspace {
     struct slot *slots; /* SLOTS of them, mapped zero pages */
-    _Atomic uint64_t in_use[SLOT_WORDS]; /* bit: the slot has keys; atomic or/and on the change from
-                                            and to zero only */
-    struct keyspace_count
-        counts[KEYSPACE_WORKERS_MAX]; /* by executing worker; the sum is right at every moment */
-    _Atomic uint32_t draining;        /* workers that have not freed their part yet */
+    /* Bit: the slot has keys. Atomic or/and, on the change from and to zero only. */
+    _Atomic uint64_t in_use[SLOT_WORDS];
+    struct keyspace_count counts[KEYSPACE_WORKERS_MAX]; /* by executing worker */
+    _Atomic uint32_t draining; /* workers that have not freed their part yet */
     struct keyspace_drain drains[KEYSPACE_WORKERS_MAX];
 };
 
 /* One mapping holds the keyspace and its slots. NULL: no memory. */
 struct keyspace *keyspace_create(void);
-void keyspace_destroy_empty(
-    struct keyspace *keyspace); /* every table is empty and has freed its arrays */
-void keyspace_destroy(
-    struct keyspace *keyspace,
-    struct memory *memory); /* frees what is in it, in one go: the end of a node */
+/* Every table is empty and has freed its arrays. */
+void keyspace_destroy_empty(struct keyspace *keyspace);
+/* Frees what is in it, in one go: for the end of a node. */
+void keyspace_destroy(struct keyspace *keyspace, struct memory *memory);
 /* The contents of a database; NULL while nothing was ever written there. */
 struct keyspace *keyspace_get(const struct node *node, uint32_t db);
 /* The same, created when absent (any number of workers may race). NULL: no memory. */
 struct keyspace *keyspace_need(struct node *node, uint32_t db);
+int64_t keyspace_keys(const struct keyspace *keyspace); /* sum over workers */
+int64_t keyspace_expires(const struct keyspace *keyspace);
+/* First slot >= from that has keys, or -1. */
+int32_t keyspace_next_slot(const struct keyspace *keyspace, int32_t from);
 
 /* FLUSHDB, FLUSHALL (db -1) and SWAPDB; the call holds every slot of the node. The contents are
  * dropped or exchanged in O(databases), watch records are told as Redis tells them, memory is freed
@@ -79,12 +85,8 @@ void keyspace_swap(struct call *call, uint32_t a, uint32_t b);
 /* Tickets in the wheels name a database by a label that follows its contents through SWAPDB, so
  * that a swap leaves the wheels alone. */
 uint16_t keyspace_label(const struct node *node, uint32_t db);
-uint32_t keyspace_of_label(const struct node *node,
-                           uint16_t label); /* the database; database_count or more: none */
-int64_t keyspace_keys(const struct keyspace *keyspace); /* sum over workers */
-int64_t keyspace_expires(const struct keyspace *keyspace);
-int32_t keyspace_next_slot(const struct keyspace *keyspace,
-                           int32_t from); /* first slot >= from that has keys, or -1 */
+/* The database; DATABASES_MAX: none. */
+uint32_t keyspace_of_label(const struct node *node, uint16_t label);
 
 /* A key of the running command. Filled by key_find; `entry` is valid until this key changes (also
  * when it is a key of another struct), `place` until the next change in its slot: slot_write_begin
@@ -107,43 +109,45 @@ struct key {
 enum key_find_flag {
     FIND_READ = 0,     /* touches the access clock, counts hit or miss */
     FIND_WRITE = 1,    /* for a change: touches, counts nothing */
-    FIND_NO_TOUCH = 2, /* OBJECT, TYPE, TTL ...: leaves the access clock (and counts nothing with
-                          FIND_NO_STATS) */
-    FIND_NO_STATS = 4,
+    FIND_NO_TOUCH = 2, /* OBJECT, TYPE, TTL ...: leaves the access clock */
+    FIND_NO_STATS = 4, /* counts nothing */
 };
 
 /* Looks `name` up in the session's database (key_find_in: in db). An entry past its deadline is
- * removed first (journaled as DEL) and reads as absent. Returns whether it is there. */
+ * removed first (journaled as DEL) and reads as absent. Returns whether it is there. Not between
+ * slot_write_begin and slot_write_end. */
 bool key_find(struct call *call, struct text name, unsigned flags, struct key *key);
 bool key_find_in(struct call *call, uint32_t db, struct text name, unsigned flags, struct key *key);
 /* As key_find for argv[position], and replies WRONGTYPE (and returns false with *wrong true) when
  * it is there with another type. */
 bool key_find_string(struct call *call, uint32_t position, unsigned flags, struct key *key,
                      bool *wrong);
+int64_t key_expiry(const struct key *key); /* unix ms; -1: none, or the key is absent */
 
 /* The gate. Every change of a key lies between these two; several keys may be changed by one
- * command, one after the other. `event` is the keyspace event's name
- * ("set", "del", "expire" ...). slot_write_end marks watchers, counts bytes and the slot's stamp,
- * raises call->dirty. */
+ * command, one after the other. `event` is the keyspace event's name ("set", "del", "expire" ...).
+ * slot_write_begin finds the key again if anything changed since key_find. slot_write_end marks
+ * watchers, counts bytes and keys, raises call->dirty; it does nothing after a change that failed
+ * for want of memory. */
 void slot_write_begin(struct call *call, struct key *key);
 void slot_write_end(struct call *call, struct key *key, const char *event);
 
 /* Changes; only inside the gate. false: no memory, error replied, nothing changed. They keep `key`
- * up to date. Setting a value keeps the deadline that is passed: -1 none. */
+ * up to date. The deadline passed is the new one: -1 none, key_expiry(key) as it was. */
 bool key_set_string(struct call *call, struct key *key, struct text value, int64_t expiry_unix_ms);
 bool key_set_integer(struct call *call, struct key *key, int64_t value, int64_t expiry_unix_ms);
-bool key_append(struct call *call, struct key *key, struct text tail); /* creates when absent */
-char *key_string_writable(
-    struct call *call, struct key *key,
-    size_t len_bytes); /* raw, at least so long; creates when absent; NULL: no memory */
-bool key_set_expiry(struct call *call, struct key *key,
-                    int64_t expiry_unix_ms); /* entry must be there; -1 removes */
-void key_delete(struct call *call,
-                struct key *key); /* entry must be there; large values freed in slices */
+/* Creates when absent (then as key_set_string), keeps the deadline. */
+bool key_append(struct call *call, struct key *key, struct text tail);
+/* The string's bytes, raw and at least len_bytes of them, new ones zero; creates when absent, keeps
+ * the deadline. NULL: no memory. Valid until the next change. */
+char *key_string_writable(struct call *call, struct key *key, size_t len_bytes);
+/* The entry must be there; -1 removes the deadline. */
+bool key_set_expiry(struct call *call, struct key *key, int64_t expiry_unix_ms);
+/* The entry must be there; large values are freed in slices. */
+void key_delete(struct call *call, struct key *key);
 /* Puts an entry (made with entry_copy under this name) in, replacing what is there. Takes the
  * entry: without memory it is freed. */
 bool key_adopt(struct call *call, struct key *key, struct entry *entry);
-int64_t key_expiry(const struct key *key); /* -1: none or absent */
 
 /* A key that goes on its own account, not the command's: begin, delete, end, and a DEL in the
  * journal in front of what the command will write. `key->name` may point into the entry. expire:

@@ -1,8 +1,9 @@
 /* Lazy free: memory that nobody can reach any more goes back in slices.
  * Purpose:   FLUSHALL and the deletion of a large value take no longer than any other command.
  * Shape:     a keyspace that was dropped is freed by all workers, each an equal range of its slots;
- * the last one unmaps it. A worker runs no command while it frees, and the keyspace left the node
- * before it was handed over, so no worker can still be looking into it when the last one is done.
+ *            the last one unmaps it. A worker runs no command while it frees, and the keyspace left
+ *            the node before it was handed over, so no worker can still be looking into it when the
+ *            last one is done.
  * Ownership: entries and keyspaces handed over are lazyfree's.
  * Threading: lazyfree_add_keyspace: any worker; the rest: the worker itself.
  * Errors:    without memory to remember a value it is freed at once. */

@@ -1,0 +1,80 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/words.h"
+#include "dataplane/store/gate.h"
+#include "tests/unit/dataplane/fixture.h"
+
+static void give_up(const char *what, const char *line)
+{
+    fprintf(stderr, "fixture_run: %s: %s\n", what, line);
+    abort();
+}
+
+static const struct command *row_of(struct fixture *fixture, uint32_t argc, const struct text *argv)
+{
+    if (fixture->node->commands == NULL)
+        fixture->node->commands = command_index_create();
+    if (fixture->node->commands == NULL || argc == 0)
+        give_up("no command table, or no command", "");
+    const struct command *command = command_find(fixture->node->commands, argv[0]);
+    if (command != NULL && command->subcommand_count > 0 && argc > 1) {
+        const struct command *sub = command_find_sub(command, argv[1]);
+        if (sub != NULL)
+            return sub;
+    }
+    return command;
+}
+
+/* A walk goes from slot to slot until the command says that it is finished. */
+static void run(struct call *call)
+{
+    do {
+        call->continue_slot = -1;
+        call->command->run(call);
+        gate_commit(call);
+    } while (call->continue_slot >= 0);
+}
+
+const char *fixture_run_argv(struct fixture *fixture, uint32_t argc, const struct text *argv)
+{
+    struct call *call = fixture_call(fixture, argc, argv);
+    uint32_t positions[FIXTURE_ARGC_MAX];
+    struct reply_memory walk;
+
+    call->command = row_of(fixture, argc, argv);
+    if (call->command == NULL)
+        give_up("unknown command", argv[0].data);
+    int16_t arity = call->command->arity;
+    if (arity >= 0 ? argc != (uint32_t)arity : argc < (uint32_t)-arity) {
+        call_wrong_arity(call);
+        return fixture_reply(fixture);
+    }
+    int keys = command_keys(call->command, call->argv, argc, positions, FIXTURE_ARGC_MAX);
+    if (keys > 0)
+        fixture_keys(fixture, (uint32_t)keys, positions);
+    reply_memory_init(&walk, fixture->session.resp, NULL, 0);
+    call->walk_reply = &walk;
+    if (call->command->slot_of != NULL)
+        call->continue_slot = call->command->slot_of(call);
+    if (call->continue_slot != -2)
+        run(call);
+    reply_memory_fini(&walk);
+    return fixture_reply(fixture);
+}
+
+const char *fixture_run(struct fixture *fixture, const char *line)
+{
+    struct words_span words[FIXTURE_ARGC_MAX];
+    struct text argv[FIXTURE_ARGC_MAX];
+
+    free(fixture->line);
+    fixture->line = strdup(line);
+    int count = words_split(fixture->line, strlen(line), words, FIXTURE_ARGC_MAX);
+    if (count <= 0)
+        give_up("cannot split", line);
+    for (int i = 0; i < count; i++)
+        argv[i] = (struct text){words[i].data, words[i].len};
+    return fixture_run_argv(fixture, (uint32_t)count, argv);
+}
