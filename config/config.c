@@ -198,13 +198,15 @@ static int set_refuse(char text[CONFIG_REASON_MAX], const char *name, const char
     return -EINVAL;
 }
 
-/* Writes the refusal of a name that is none. An error reply is one line, whatever the client sent. */
+/* Writes the refusal of a name that is none. An error reply is one line, whatever the client
+ * sent. */
 static int set_unknown(char text[CONFIG_REASON_MAX], const struct config_span *name)
 {
     int shown = name->len < CONFIG_REASON_MAX / 2 ? (int)name->len : CONFIG_REASON_MAX / 2;
 
-    snprintf(text, CONFIG_REASON_MAX, "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
-             shown, name->data);
+    snprintf(text, CONFIG_REASON_MAX,
+             "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'", shown,
+             name->data);
     for (char *at = text; *at != '\0'; at++) {
         if (*at == '\r' || *at == '\n')
             *at = ' ';
@@ -363,8 +365,8 @@ static int set_locked(struct config *config, const struct config_span *words, un
 
         assert(culprit < change_count);
         if (reason != NULL)
-            result = set_refuse(text, setting->pending[setting->change_pairs[culprit]].shown,
-                                reason);
+            result =
+                set_refuse(text, setting->pending[setting->change_pairs[culprit]].shown, reason);
     }
     if (result < 0)
         set_restore(config, setting->pending, pairs);

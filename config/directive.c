@@ -83,10 +83,8 @@ static bool read_bytes(const char *text, int64_t *number)
     static const struct {
         const char *unit;
         int64_t factor;
-    } units[] = {{"", 1},           {"b", 1},
-                 {"k", 1000},       {"kb", 1 << 10},
-                 {"m", 1000000},    {"mb", 1 << 20},
-                 {"g", 1000000000}, {"gb", 1 << 30}};
+    } units[] = {{"", 1},        {"b", 1},        {"k", 1000},       {"kb", 1 << 10},
+                 {"m", 1000000}, {"mb", 1 << 20}, {"g", 1000000000}, {"gb", 1 << 30}};
     const char *end;
 
     if (!read_digits(text, &end, number))
@@ -129,7 +127,8 @@ static int read_choice(const struct directive *directive, const char *text, int6
         snprintf(reason, DIRECTIVE_REASON_MAX, "'%s' is not supported yet", choice->name);
         return -EINVAL;
     }
-    used = (size_t)snprintf(reason, DIRECTIVE_REASON_MAX, "argument(s) must be one of the following: ");
+    used = (size_t)snprintf(reason, DIRECTIVE_REASON_MAX,
+                            "argument(s) must be one of the following: ");
     for (choice = directive->choices; choice->name != NULL && used < DIRECTIVE_REASON_MAX; choice++)
         used += (size_t)snprintf(reason + used, DIRECTIVE_REASON_MAX - used, "%s%s",
                                  choice == directive->choices ? "" : ", ", choice->name);
@@ -173,8 +172,9 @@ static int read_number(const struct directive *directive, const char *text, int6
     if (*number >= directive->min && *number <= directive->max)
         return 0;
     snprintf(reason, DIRECTIVE_REASON_MAX,
-             directive->kind == DIRECTIVE_OCTAL ? "argument must be between %llo and %llo inclusive"
-                                                : "argument must be between %lld and %lld inclusive",
+             directive->kind == DIRECTIVE_OCTAL
+                 ? "argument must be between %llo and %llo inclusive"
+                 : "argument must be between %lld and %lld inclusive",
              (long long)directive->min, (long long)directive->max);
     return -EINVAL;
 }
@@ -236,8 +236,8 @@ static int read_save(const char *const *argv, unsigned argc, struct directive_va
     if (argc % 2 != 0)
         return refuse(reason, bad);
     for (unsigned i = 0; i < argc; i += 2) {
-        if (read_integer(argv[i], &seconds) != NULL || read_integer(argv[i + 1], &changes) != NULL ||
-            seconds < 1 || changes < 0)
+        if (read_integer(argv[i], &seconds) != NULL ||
+            read_integer(argv[i + 1], &changes) != NULL || seconds < 1 || changes < 0)
             return refuse(reason, bad);
     }
     value->number = argc / 2;
@@ -250,7 +250,7 @@ static int client_class(const char *name)
 
     if (strcasecmp(name, "replica") == 0)
         return CONFIG_CLASS_REPLICA;
-    for (int class = 0; class < CONFIG_CLASSES; class++) {
+    for (int class = 0; class < CONFIG_CLASSES; class ++) {
         if (strcasecmp(name, names[class]) == 0)
             return class;
     }
@@ -480,7 +480,7 @@ static void swap_number(_Atomic int64_t *stored, int64_t *number)
 
 static void swap_limits(struct config *config, struct directive_value *value)
 {
-    for (unsigned class = 0; class < CONFIG_CLASSES; class++) {
+    for (unsigned class = 0; class < CONFIG_CLASSES; class ++) {
         struct config_limit *limit = &config->client_output_buffer_limit[class];
 
         if (!value->limits[class].given)
@@ -528,19 +528,20 @@ int directive_swap(struct config *config, const struct directive *directive,
         swap_number(number_of(config, directive), &value->number);
         return 0;
     }
-    value->object = atomic_exchange_explicit(object_of(config, directive), value->object,
-                                             memory_order_acq_rel);
+    value->object =
+        atomic_exchange_explicit(object_of(config, directive), value->object, memory_order_acq_rel);
     return 0;
 }
 
 static bool limits_hold(const struct config *config, const struct directive_value *value)
 {
-    for (unsigned class = 0; class < CONFIG_CLASSES; class++) {
+    for (unsigned class = 0; class < CONFIG_CLASSES; class ++) {
         const struct config_limit *limit = &config->client_output_buffer_limit[class];
 
-        if (value->limits[class].given && (limit->hard_bytes != value->limits[class].hard_bytes ||
-                                           limit->soft_bytes != value->limits[class].soft_bytes ||
-                                           limit->soft_seconds != value->limits[class].soft_seconds))
+        if (value->limits[class].given &&
+            (limit->hard_bytes != value->limits[class].hard_bytes ||
+             limit->soft_bytes != value->limits[class].soft_bytes ||
+             limit->soft_seconds != value->limits[class].soft_seconds))
             return false;
     }
     return true;
@@ -609,7 +610,7 @@ static void limits_text(const struct config *config, char *text, size_t *len)
 {
     static const char *const names[] = {"normal", "slave", "pubsub"};
 
-    for (unsigned class = 0; class < CONFIG_CLASSES; class++) {
+    for (unsigned class = 0; class < CONFIG_CLASSES; class ++) {
         const struct config_limit *limit = &config->client_output_buffer_limit[class];
 
         append(text, len, "%s%s %lld %lld %lld", class > 0 ? " " : "", names[class],
@@ -682,8 +683,8 @@ const char *directive_text(const struct config *config, const struct directive *
         break;
     default:
         number_text(directive,
-                    atomic_load_explicit(number_of(config, directive), memory_order_relaxed), buffer,
-                    len);
+                    atomic_load_explicit(number_of(config, directive), memory_order_relaxed),
+                    buffer, len);
         break;
     }
     return buffer;

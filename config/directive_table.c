@@ -8,13 +8,13 @@
 #define MEBIBYTE (1024 * 1024)
 
 enum {
-    CPU_MAX = 1024,         /* CPU numbers are below */
-    SOCKET_PATH_MAX = 107,  /* sun_path of unix(7), without its NUL */
+    CPU_MAX = 1024,        /* CPU numbers are below */
+    SOCKET_PATH_MAX = 107, /* sun_path of unix(7), without its NUL */
 };
 
-/* Redis takes any positive number for these two. Lengths are added up while a request is read, so they
- * stay far from the ends of the integers that hold them. */
-#define BULK_MAX_BYTES INT32_MAX
+/* Redis takes any positive number for these two. Lengths are added up while a request is read, so
+ * they stay far from the ends of the integers that hold them. */
+#define BULK_MAX_BYTES         INT32_MAX
 #define QUERY_BUFFER_MAX_BYTES (1LL << 40)
 
 static const char *check_power_of_two(const char *text, int64_t number)
@@ -72,13 +72,15 @@ static const char *check_cpus(const char *text, int64_t number)
 }
 
 /* Choices in the order in which Redis lists them. */
-static const struct directive_choice drivers[] = {
-    {"uring", CONFIG_DRIVER_URING, false}, {"epoll", CONFIG_DRIVER_EPOLL, false}, {NULL, 0, false}};
+static const struct directive_choice drivers[] = {{"uring", CONFIG_DRIVER_URING, false},
+                                                  {"epoll", CONFIG_DRIVER_EPOLL, false},
+                                                  {NULL, 0, false}};
 static const struct directive_choice policies[] = {{"volatile-lru", -1, true},
                                                    {"volatile-lfu", -1, true},
                                                    {"volatile-random", -1, true},
                                                    {"volatile-ttl", -1, true},
-                                                   {"allkeys-lru", CONFIG_POLICY_ALLKEYS_LRU, false},
+                                                   {"allkeys-lru", CONFIG_POLICY_ALLKEYS_LRU,
+                                                    false},
                                                    {"allkeys-lfu", -1, true},
                                                    {"allkeys-random", -1, true},
                                                    {"noeviction", CONFIG_POLICY_NOEVICTION, false},
@@ -88,25 +90,29 @@ static const struct directive_choice loglevels[] = {{"debug", CONFIG_LOG_DEBUG, 
                                                     {"notice", CONFIG_LOG_NOTICE, false},
                                                     {"warning", CONFIG_LOG_WARNING, false},
                                                     {NULL, 0, false}};
-static const struct directive_choice facilities[] = {
-    {"user", 0, false},   {"local0", 1, false}, {"local1", 2, false}, {"local2", 3, false},
-    {"local3", 4, false}, {"local4", 5, false}, {"local5", 6, false}, {"local6", 7, false},
-    {"local7", 8, false}, {NULL, 0, false}};
-static const struct directive_choice supervisors[] = {
-    {"upstart", -1, true},
-    {"systemd", CONFIG_SUPERVISED_SYSTEMD, false},
-    {"auto", CONFIG_SUPERVISED_AUTO, false},
-    {"no", CONFIG_SUPERVISED_NO, false},
-    {NULL, 0, false}};
-static const struct directive_choice locals[] = {
-    {"no", CONFIG_NO, false}, {"yes", CONFIG_YES, false}, {"local", CONFIG_LOCAL, false}, {NULL, 0, false}};
+static const struct directive_choice facilities[] = {{"user", 0, false},   {"local0", 1, false},
+                                                     {"local1", 2, false}, {"local2", 3, false},
+                                                     {"local3", 4, false}, {"local4", 5, false},
+                                                     {"local5", 6, false}, {"local6", 7, false},
+                                                     {"local7", 8, false}, {NULL, 0, false}};
+static const struct directive_choice supervisors[] = {{"upstart", -1, true},
+                                                      {"systemd", CONFIG_SUPERVISED_SYSTEMD, false},
+                                                      {"auto", CONFIG_SUPERVISED_AUTO, false},
+                                                      {"no", CONFIG_SUPERVISED_NO, false},
+                                                      {NULL, 0, false}};
+static const struct directive_choice locals[] = {{"no", CONFIG_NO, false},
+                                                 {"yes", CONFIG_YES, false},
+                                                 {"local", CONFIG_LOCAL, false},
+                                                 {NULL, 0, false}};
 
 /* Of directives whose feature is not there: which choices there are is all that counts. */
-#define PLAIN2(name, a, b) \
+#define PLAIN2(name, a, b)                                                                         \
     static const struct directive_choice name[] = {{a, 0, false}, {b, 1, false}, {NULL, 0, false}}
-#define PLAIN3(name, a, b, c) \
-    static const struct directive_choice name[] = { \
-        {a, 0, false}, {b, 1, false}, {c, 2, false}, {NULL, 0, false}}
+#define PLAIN3(name, a, b, c)                                                                      \
+    static const struct directive_choice name[] = {{a, 0, false},                                  \
+                                                   {b, 1, false},                                  \
+                                                   {c, 2, false},                                  \
+                                                   {NULL, 0, false}}
 PLAIN3(fsyncs, "everysec", "always", "no");
 PLAIN3(sanitizings, "no", "yes", "clients");
 PLAIN3(diskless_loads, "disabled", "on-empty-db", "swapdb");
@@ -114,12 +120,15 @@ PLAIN3(propagations, "ignore", "panic", "panic-on-replicas");
 PLAIN3(endpoint_types, "ip", "hostname", "unknown-endpoint");
 PLAIN3(tls_auths, "no", "yes", "optional");
 PLAIN2(pubsub_defaults, "allchannels", "resetchannels");
-static const struct directive_choice oom_adjusts[] = {
-    {"no", 0, false}, {"yes", 1, false}, {"relative", 1, false}, {"absolute", 2, false}, {NULL, 0, false}};
+static const struct directive_choice oom_adjusts[] = {{"no", 0, false},
+                                                      {"yes", 1, false},
+                                                      {"relative", 1, false},
+                                                      {"absolute", 2, false},
+                                                      {NULL, 0, false}};
 
 #define ROW(name_, kind_, fallback_) .name = name_, .kind = DIRECTIVE_##kind_, .fallback = fallback_
-#define AT(field) .offset = offsetof(struct config, field)
-#define RANGE(low, high) .min = low, .max = high
+#define AT(field)                    .offset = offsetof(struct config, field)
+#define RANGE(low, high)             .min = low, .max = high
 
 enum {
     START = DIRECTIVE_IMMUTABLE,
@@ -166,7 +175,8 @@ const struct directive directives[] = {
      RANGE(MEBIBYTE, BULK_MAX_BYTES)},
     {ROW("client-query-buffer-limit", MEMORY, "1gb"), AT(client_query_buffer_limit),
      RANGE(MEBIBYTE, QUERY_BUFFER_MAX_BYTES)},
-    {ROW("client-output-buffer-limit", LIMITS, "normal 0 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60"),
+    {ROW("client-output-buffer-limit", LIMITS,
+         "normal 0 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60"),
      .flags = MULTI, AT(client_output_buffer_limit)},
 
     /* Process and log. */
@@ -369,4 +379,5 @@ const struct directive directives[] = {
 /* clang-format on */
 
 const unsigned directive_count = sizeof(directives) / sizeof(directives[0]);
-static_assert(sizeof(directives) / sizeof(directives[0]) <= DIRECTIVES_MAX, "the bitmap of config_get");
+static_assert(sizeof(directives) / sizeof(directives[0]) <= DIRECTIVES_MAX,
+              "the bitmap of config_get");

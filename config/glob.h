@@ -1,14 +1,17 @@
 /* Glob patterns, as KEYS, SCAN, CONFIG GET and PSUBSCRIBE use them.
- * Purpose:   match bytes against `*`, `?`, `[abc]`, `[^a-z]` and `\x` with the meaning Redis gives them.
+ * Purpose:   match bytes against `*`, `?`, `[abc]`, `[^a-z]` and `\x` with the meaning Redis gives
+ *            them.
  * Ownership: nothing is kept and nothing allocated.
  * Threading: pure functions.
  * Errors:    none: every pattern means something. An unclosed class ends with the pattern, a lone
- *            backslash at the end stands for itself. One deliberate difference: a star also matches the
- *            empty string where that is all there is (Redis 7.0 finds the empty key by `*` but not `**`).
- * Cost:      no recursion and no exponential case. A pattern is a row of segments between stars, each
- *            of fixed length, of which the first is tried at the start, the last at the end, and each
- *            other once at its leftmost place. Plain text is searched for in linear time; a segment of m
- *            bytes that holds `?` or a class costs at most m steps for each byte of the string. */
+ *            backslash at the end stands for itself. One deliberate difference: a star also matches
+ *            the empty string where that is all there is (Redis 7.0 finds the empty key by `*` but
+ *            not `**`).
+ * Cost:      no recursion and no exponential case. A pattern is a row of segments between stars,
+ *            each of fixed length, of which the first is tried at the start, the last at the end,
+ *            and each other once at its leftmost place. Plain text is searched for in linear time;
+ *            a segment of m bytes that holds `?` or a class costs at most m steps for each byte of
+ *            the string. */
 #ifndef CONFIG_GLOB_H
 #define CONFIG_GLOB_H
 

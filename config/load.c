@@ -19,10 +19,10 @@
 struct loading {
     struct config *config;
     struct load_error *error;
-    const char *file;   /* as errors name it */
+    const char *file; /* as errors name it */
     unsigned line;
-    unsigned depth;     /* files that are open above this one */
-    unsigned files;     /* read in all */
+    unsigned depth; /* files that are open above this one */
+    unsigned files; /* read in all */
 };
 
 /* ---- Errors -------------------------------------------------------------------------------- */
@@ -56,8 +56,8 @@ line_error(struct loading *loading, const char *line, size_t len, const char *fo
 static int file_error(struct load_error *error, const char *path, const char *doing, int result)
 {
     *error = (struct load_error){0};
-    snprintf(error->reason, CONFIG_REASON_MAX, "Fatal error, can't %s config file '%.*s': %s", doing,
-             LOAD_SHOWN_MAX, path, strerror(-result));
+    snprintf(error->reason, CONFIG_REASON_MAX, "Fatal error, can't %s config file '%.*s': %s",
+             doing, LOAD_SHOWN_MAX, path, strerror(-result));
     return result;
 }
 
@@ -77,8 +77,8 @@ size_t load_error_format(const struct load_error *error, char out[LOAD_MESSAGE_M
 
 /* ---- Files --------------------------------------------------------------------------------- */
 
-/* Reads all of a descriptor into memory that the caller frees. -EFBIG beyond LOAD_FILE_MAX_BYTES, as for
- * a device without an end. */
+/* Reads all of a descriptor into memory that the caller frees. -EFBIG beyond LOAD_FILE_MAX_BYTES,
+ * as for a device without an end. */
 static int read_all(int fd, char **bytes, size_t *len)
 {
     size_t room = 1 << 16;
@@ -166,7 +166,8 @@ static int include(struct loading *loading, const char *pattern)
     if (failure == GLOB_NOMATCH)
         return 0;
     if (failure != 0)
-        return line_error(loading, pattern, strlen(pattern), "can't read the folder to include from");
+        return line_error(loading, pattern, strlen(pattern),
+                          "can't read the folder to include from");
     for (size_t i = 0; i < found.gl_pathc && result == 0; i++)
         result = include_file(loading, found.gl_pathv[i]);
     globfree(&found);
@@ -180,8 +181,11 @@ static const struct {
     const char *name;
     bool obsolete; /* without effect in Redis as well */
 } others[] = {
-    {"list-max-ziplist-entries", true}, {"list-max-ziplist-value", true}, {"rename-command", false},
-    {"user", false},                    {"loadmodule", false},
+    {"list-max-ziplist-entries", true},
+    {"list-max-ziplist-value", true},
+    {"rename-command", false},
+    {"user", false},
+    {"loadmodule", false},
 };
 
 /* Applies what is no row of the table; `line` is for the error. */
@@ -361,7 +365,8 @@ static bool is_option(const char *argument)
     return argument[0] == '-' && argument[1] == '-';
 }
 
-/* Splits "--name" or "--name value" (one argument of the shell) into words; the name loses its dashes. */
+/* Splits "--name" or "--name value" (one argument of the shell) into words; the name loses its
+ * dashes. */
 static int option_name(struct loading *loading, char *copy, struct words_span *words)
 {
     size_t len = strlen(copy);
@@ -376,9 +381,9 @@ static int option_name(struct loading *loading, char *copy, struct words_span *w
     return count;
 }
 
-/* Applies the option that begins at `argv[0]`, with the arguments that belong to it. Its first argument is
- * its value even if it looks like an option (`--requirepass --x`), save after --save, whose value may be
- * left out. Returns how many arguments it took, or -errno. */
+/* Applies the option that begins at `argv[0]`, with the arguments that belong to it. Its first
+ * argument is its value even if it looks like an option (`--requirepass --x`), save after --save,
+ * whose value may be left out. Returns how many arguments it took, or -errno. */
 static int run_option(struct loading *loading, int argc, char *const argv[])
 {
     struct words_span words[LOAD_WORDS_MAX];

@@ -1,7 +1,7 @@
 /* Rewriting: CONFIG REWRITE.
- * Purpose:   brings the file that the server was started with up to date: comments, order and unknown lines
- *            stay; a directive's first line gets its present value and further ones go; values that are
- *            not the default and have no line yet are appended behind a marker.
+ * Purpose:   brings the file that the server was started with up to date: comments, order and
+ *            unknown lines stay; a directive's first line gets its present value and further ones
+ *            go; values that are not the default and have no line yet are appended behind a marker.
  * Ownership: nothing is kept.
  * Threading: takes the configuration's mutex, and waits for the disk: not for a worker's turn.
  * Errors:    the old file stays as it was. */
@@ -10,8 +10,8 @@
 
 #include "config/config.h"
 
-/* Writes a file beside, syncs it, renames it over the old one and syncs the folder. Returns 0, or -errno
- * with the error reply's text ("ERR ...") in `text`. */
+/* Writes a file beside, syncs it, renames it over the old one and syncs the folder. Returns 0, or
+ * -errno with the error reply's text ("ERR ...") in `text`. */
 int config_rewrite(struct config *config, char text[CONFIG_REASON_MAX]);
 
 #endif

@@ -1,5 +1,5 @@
-/* Configuration files and CONFIG SET: any text is applied or refused with a reason; what CONFIG GET shows
- * afterwards can be set again. */
+/* Configuration files and CONFIG SET: any text is applied or refused with a reason; what CONFIG GET
+ * shows afterwards can be set again. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

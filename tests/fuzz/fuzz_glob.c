@@ -1,5 +1,5 @@
-/* Patterns: the first byte is the length of the pattern, the rest pattern and string. The answer must be
- * that of a plain matcher that tries everything, on inputs short enough for it. */
+/* Patterns: the first byte is the length of the pattern, the rest pattern and string. The answer
+ * must be that of a plain matcher that tries everything, on inputs short enough for it. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -8,10 +8,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { STEPS_MAX = 200000 };
+enum {
+    STEPS_MAX = 200000
+};
 
-/* Matches stars by trying all lengths, everything else by glob_match itself on single elements. Gives up
- * (and says so) after STEPS_MAX steps. */
+/* Matches stars by trying all lengths, everything else by glob_match itself on single elements.
+ * Gives up (and says so) after STEPS_MAX steps. */
 static bool slow_match(const char *pattern, size_t pattern_len, const char *string,
                        size_t string_len, unsigned *steps)
 {

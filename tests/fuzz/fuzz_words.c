@@ -1,5 +1,5 @@
-/* The splitter of lines: counting and splitting agree, words stay inside the line, and what is quoted
- * comes back. */
+/* The splitter of lines: counting and splitting agree, words stay inside the line, and what is
+ * quoted comes back. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>

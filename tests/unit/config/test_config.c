@@ -9,7 +9,9 @@
 #include "config/config.h"
 #include "config/directive.h"
 
-enum { TEXT_MAX = 16384 };
+enum {
+    TEXT_MAX = 16384
+};
 
 /* What config_get emits, as "name=value\n" lines. */
 struct seen {
@@ -42,7 +44,8 @@ static void gives(struct config *config, const char *pattern, const char *expect
 }
 
 /* Sets the pairs, ended by NULL; the reply is "OK" or the error. */
-static const char *set(struct config *config, char text[CONFIG_REASON_MAX], const char *const *words)
+static const char *set(struct config *config, char text[CONFIG_REASON_MAX],
+                       const char *const *words)
 {
     struct config_span spans[16];
     unsigned count = 0;
@@ -55,8 +58,9 @@ static const char *set(struct config *config, char text[CONFIG_REASON_MAX], cons
     return text;
 }
 
-#define SET(config, ...) set(config, (char[CONFIG_REASON_MAX]){0}, (const char *const[]){__VA_ARGS__, NULL})
-#define REFUSED(name, reason) \
+#define SET(config, ...)                                                                           \
+    set(config, (char[CONFIG_REASON_MAX]){0}, (const char *const[]){__VA_ARGS__, NULL})
+#define REFUSED(name, reason)                                                                      \
     "ERR CONFIG SET failed (possibly related to argument '" name "') - " reason
 
 Test(config, defaults_are_those_of_redis)
@@ -196,18 +200,25 @@ Test(config, set_refuses_in_the_words_of_redis)
         {"a\r\nb", "1", "ERR Unknown option or number of arguments for CONFIG SET - 'a  b'"},
         {"include", "x", "ERR Unknown option or number of arguments for CONFIG SET - 'include'"},
         {"TIMEOUT", "x", REFUSED("timeout", "argument couldn't be parsed into an integer")},
-        {"timeout", "4294967296", REFUSED("timeout", "argument must be between 0 and 2147483647 inclusive")},
+        {"timeout", "4294967296",
+         REFUSED("timeout", "argument must be between 0 and 2147483647 inclusive")},
         {"timeout", "1.5", REFUSED("timeout", "argument couldn't be parsed into an integer")},
         {"timeout", " 1", REFUSED("timeout", "argument couldn't be parsed into an integer")},
         {"timeout", "007", REFUSED("timeout", "argument couldn't be parsed into an integer")},
         {"timeout", "+7", REFUSED("timeout", "argument couldn't be parsed into an integer")},
         {"timeout", "-0", REFUSED("timeout", "argument couldn't be parsed into an integer")},
         {"timeout", "", REFUSED("timeout", "argument couldn't be parsed into an integer")},
-        {"slowlog-log-slower-than", "-5", REFUSED("slowlog-log-slower-than", "argument must be between -1 and 9223372036854775807 inclusive")},
-        {"slowlog-log-slower-than", "9223372036854775808", REFUSED("slowlog-log-slower-than", "argument couldn't be parsed into an integer")},
-        {"slowlog-log-slower-than", "-9223372036854775808", REFUSED("slowlog-log-slower-than", "argument must be between -1 and 9223372036854775807 inclusive")},
+        {"slowlog-log-slower-than", "-5",
+         REFUSED("slowlog-log-slower-than",
+                 "argument must be between -1 and 9223372036854775807 inclusive")},
+        {"slowlog-log-slower-than", "9223372036854775808",
+         REFUSED("slowlog-log-slower-than", "argument couldn't be parsed into an integer")},
+        {"slowlog-log-slower-than", "-9223372036854775808",
+         REFUSED("slowlog-log-slower-than",
+                 "argument must be between -1 and 9223372036854775807 inclusive")},
         {"port", "70000", REFUSED("port", "argument must be between 0 and 65535 inclusive")},
-        {"maxclients", "0", REFUSED("maxclients", "argument must be between 1 and 4294967295 inclusive")},
+        {"maxclients", "0",
+         REFUSED("maxclients", "argument must be between 1 and 4294967295 inclusive")},
         {"databases", "3", REFUSED("databases", "can't set immutable config")},
         {"workers", "3", REFUSED("workers", "can't set immutable config")},
         {"dir", "/tmp", REFUSED("dir", "can't set protected config")},
@@ -215,28 +226,57 @@ Test(config, set_refuses_in_the_words_of_redis)
         {"maxmemory", "-1", REFUSED("maxmemory", "argument must be a memory value")},
         {"maxmemory", "1.5k", REFUSED("maxmemory", "argument must be a memory value")},
         {"maxmemory", "1 k", REFUSED("maxmemory", "argument must be a memory value")},
-        {"maxmemory", "99999999999999999999", REFUSED("maxmemory", "argument must be a memory value")},
+        {"maxmemory", "99999999999999999999",
+         REFUSED("maxmemory", "argument must be a memory value")},
         {"maxmemory", "17179869184gb", REFUSED("maxmemory", "argument must be a memory value")},
-        {"client-query-buffer-limit", "1", REFUSED("client-query-buffer-limit", "argument must be between 1048576 and 1099511627776 inclusive")},
-        {"loglevel", "foo", REFUSED("loglevel", "argument(s) must be one of the following: debug, verbose, notice, warning")},
-        {"maxmemory-policy", "bar", REFUSED("maxmemory-policy", "argument(s) must be one of the following: volatile-lru, volatile-lfu, volatile-random, volatile-ttl, allkeys-lru, allkeys-lfu, allkeys-random, noeviction")},
-        {"latency-tracking", "maybe", REFUSED("latency-tracking", "argument must be 'yes' or 'no'")},
-        {"bind", "1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1", REFUSED("bind", "Too many bind addresses specified.")},
+        {"client-query-buffer-limit", "1",
+         REFUSED("client-query-buffer-limit",
+                 "argument must be between 1048576 and 1099511627776 inclusive")},
+        {"loglevel", "foo",
+         REFUSED("loglevel",
+                 "argument(s) must be one of the following: debug, verbose, notice, warning")},
+        {"maxmemory-policy", "bar",
+         REFUSED("maxmemory-policy", "argument(s) must be one of the following: volatile-lru, "
+                                     "volatile-lfu, volatile-random, volatile-ttl, allkeys-lru, "
+                                     "allkeys-lfu, allkeys-random, noeviction")},
+        {"latency-tracking", "maybe",
+         REFUSED("latency-tracking", "argument must be 'yes' or 'no'")},
+        {"bind", "1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1",
+         REFUSED("bind", "Too many bind addresses specified.")},
         {"bind", "1.2.3.4  ::1", REFUSED("bind", "argument must be a list of plain words")},
         {"bind", "1.2.3.4 \"::1\"", REFUSED("bind", "argument must be a list of plain words")},
         {"save", "abc", REFUSED("save", "Invalid save parameters")},
         {"save", "0 1", REFUSED("save", "Invalid save parameters")},
-        {"client-output-buffer-limit", "foo 1 2 3", REFUSED("client-output-buffer-limit", "Invalid client class specified in buffer limit configuration.")},
-        {"client-output-buffer-limit", "normal 1 2", REFUSED("client-output-buffer-limit", "Wrong number of arguments in buffer limit configuration.")},
-        {"client-output-buffer-limit", "normal 1 2 -3", REFUSED("client-output-buffer-limit", "Error in hard, soft or soft_seconds setting in buffer limit configuration.")},
-        {"client-output-buffer-limit", "normal 1x 2 3", REFUSED("client-output-buffer-limit", "Error in hard, soft or soft_seconds setting in buffer limit configuration.")},
-        {"latency-tracking-info-percentiles", "50 101", REFUSED("latency-tracking-info-percentiles", "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]")},
-        {"latency-tracking-info-percentiles", "a", REFUSED("latency-tracking-info-percentiles", "Invalid latency-tracking-info-percentiles parameters")},
-        {"latency-tracking-info-percentiles", "nan", REFUSED("latency-tracking-info-percentiles", "Invalid latency-tracking-info-percentiles parameters")},
-        {"latency-tracking-info-percentiles", "50  99", REFUSED("latency-tracking-info-percentiles", "Invalid latency-tracking-info-percentiles parameters")},
-        {"slave-priority", "abc", REFUSED("slave-priority", "argument couldn't be parsed into an integer")},
-        {"maxmemory-clients", "101%", REFUSED("maxmemory-clients", "percentage argument must be less or equal to 100")},
-        {"maxmemory-clients", "-1%", REFUSED("maxmemory-clients", "argument must be a memory or percent value")},
+        {"client-output-buffer-limit", "foo 1 2 3",
+         REFUSED("client-output-buffer-limit",
+                 "Invalid client class specified in buffer limit configuration.")},
+        {"client-output-buffer-limit", "normal 1 2",
+         REFUSED("client-output-buffer-limit",
+                 "Wrong number of arguments in buffer limit configuration.")},
+        {"client-output-buffer-limit", "normal 1 2 -3",
+         REFUSED("client-output-buffer-limit",
+                 "Error in hard, soft or soft_seconds setting in buffer limit configuration.")},
+        {"client-output-buffer-limit", "normal 1x 2 3",
+         REFUSED("client-output-buffer-limit",
+                 "Error in hard, soft or soft_seconds setting in buffer limit configuration.")},
+        {"latency-tracking-info-percentiles", "50 101",
+         REFUSED("latency-tracking-info-percentiles",
+                 "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]")},
+        {"latency-tracking-info-percentiles", "a",
+         REFUSED("latency-tracking-info-percentiles",
+                 "Invalid latency-tracking-info-percentiles parameters")},
+        {"latency-tracking-info-percentiles", "nan",
+         REFUSED("latency-tracking-info-percentiles",
+                 "Invalid latency-tracking-info-percentiles parameters")},
+        {"latency-tracking-info-percentiles", "50  99",
+         REFUSED("latency-tracking-info-percentiles",
+                 "Invalid latency-tracking-info-percentiles parameters")},
+        {"slave-priority", "abc",
+         REFUSED("slave-priority", "argument couldn't be parsed into an integer")},
+        {"maxmemory-clients", "101%",
+         REFUSED("maxmemory-clients", "percentage argument must be less or equal to 100")},
+        {"maxmemory-clients", "-1%",
+         REFUSED("maxmemory-clients", "argument must be a memory or percent value")},
     };
     struct config *config = config_create();
 
@@ -282,9 +322,10 @@ Test(config, limits_are_set_class_by_class)
 
     cr_assert_str_eq(SET(config, "client-output-buffer-limit", "replica 1kb 1k 10 NORMAL 1mb 2 3"),
                      "OK");
-    gives(config, "client-output-buffer-limit",
-          "client-output-buffer-limit=normal 1048576 2 3 slave 1024 1000 10 pubsub 33554432 8388608 "
-          "60\n");
+    gives(
+        config, "client-output-buffer-limit",
+        "client-output-buffer-limit=normal 1048576 2 3 slave 1024 1000 10 pubsub 33554432 8388608 "
+        "60\n");
     cr_assert_str_eq(SET(config, "client-output-buffer-limit", ""), "OK");
     cr_assert_eq(config->client_output_buffer_limit[CONFIG_CLASS_NORMAL].soft_seconds, 3);
     config_destroy(config);
@@ -295,7 +336,8 @@ Test(config, percentiles_show_six_digits_at_most)
     struct config *config = config_create();
 
     cr_assert_str_eq(SET(config, "latency-tracking-info-percentiles",
-                         "5.12345678 0.0000001 100 0 99.900"), "OK");
+                         "5.12345678 0.0000001 100 0 99.900"),
+                     "OK");
     gives(config, "latency-tracking-info-percentiles",
           "latency-tracking-info-percentiles=5.123457 0 100 0 99.9\n");
     cr_assert_str_eq(SET(config, "latency-tracking-info-percentiles", ""), "OK");

@@ -43,7 +43,7 @@ static const char *arguments(struct config *config, struct load_error *error,
     return error->reason;
 }
 
-#define ARGUMENTS(config, error, ...) \
+#define ARGUMENTS(config, error, ...)                                                              \
     arguments(config, error, (const char *const[]){"polluxd", __VA_ARGS__, NULL})
 
 static void write_file(const char *path, const char *text)
@@ -78,9 +78,10 @@ Test(load, syntax_of_redis_conf)
 {
     struct config *config = config_create();
 
-    loads(config, "# comment\n\n  # indented\nport 7000\r\nTIMEOUT 5\n\tmaxmemory 100mb  \n"
-                  "requirepass \"a \\\"b\\x41\"\nlogfile '/tmp/a b'\nbind 127.0.0.1 -::1 10.0.0.1\n"
-                  "client-output-buffer-limit normal 1k 2kb 3\nsave \"\"\nappendonly no\nport 7001");
+    loads(config,
+          "# comment\n\n  # indented\nport 7000\r\nTIMEOUT 5\n\tmaxmemory 100mb  \n"
+          "requirepass \"a \\\"b\\x41\"\nlogfile '/tmp/a b'\nbind 127.0.0.1 -::1 10.0.0.1\n"
+          "client-output-buffer-limit normal 1k 2kb 3\nsave \"\"\nappendonly no\nport 7001");
     cr_assert_eq(config->port, 7001, "the last one counts");
     cr_assert_eq(config->timeout, 5);
     cr_assert_eq(config->maxmemory, 100 << 20);
@@ -96,10 +97,11 @@ Test(load, memory_units)
     static const struct {
         const char *text;
         int64_t bytes;
-    } cases[] = {{"1024", 1024},         {"1b", 1},           {"1k", 1000},
-                 {"1KB", 1024},          {"2m", 2000000},     {"2Mb", 2 << 20},
-                 {"3g", 3000000000},     {"3gB", 3LL << 30},  {"0", 0},
-                 {"9223372036854775807", INT64_MAX}};
+    } cases[] = {{"1024", 1024},     {"1b", 1},
+                 {"1k", 1000},       {"1KB", 1024},
+                 {"2m", 2000000},    {"2Mb", 2 << 20},
+                 {"3g", 3000000000}, {"3gB", 3LL << 30},
+                 {"0", 0},           {"9223372036854775807", INT64_MAX}};
     struct config *config = config_create();
 
     for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -159,8 +161,8 @@ Test(load, words_that_redis_ignores_are_accepted)
 Test(load, cpu_lists)
 {
     static const char *const good[] = {"0", "0,2", "0-3", "0-3,8", "0-8:2,11", "1023"};
-    static const char *const bad[] = {",", "0,", "a", "1-", "-1", "0-4:0", "0:2", "1024", "0 1",
-                                      "99999999999999999999"};
+    static const char *const bad[] = {",",     "0,",  "a",    "1-",  "-1",
+                                      "0-4:0", "0:2", "1024", "0 1", "99999999999999999999"};
     struct config *config = config_create();
     struct load_error error;
     char line[128];
@@ -278,7 +280,8 @@ Test(load, command_line_options)
     struct load_error error;
 
     cr_assert_str_eq(ARGUMENTS(config, &error, "--port", "7000", "--bind", "127.0.0.1", "::1",
-                               "--timeout 5", "--save", "--requirepass", "--x"), "");
+                               "--timeout 5", "--save", "--requirepass", "--x"),
+                     "");
     cr_assert_eq(config->port, 7000);
     cr_assert_eq(config->bind->count, 2);
     cr_assert_eq(config->timeout, 5);
@@ -286,7 +289,8 @@ Test(load, command_line_options)
     cr_assert_str_eq(ARGUMENTS(config, &error, "--save", "", "--logfile", ""), "");
     cr_assert_str_eq(ARGUMENTS(config, &error, "--save"), "");
     cr_assert_str_eq(ARGUMENTS(config, &error, "--client-output-buffer-limit",
-                               "normal 1 2 3 pubsub 4 5 6"), "");
+                               "normal 1 2 3 pubsub 4 5 6"),
+                     "");
     config_destroy(config);
 }
 
@@ -306,7 +310,8 @@ Test(load, command_line_errors)
                      "argument couldn't be parsed into an integer");
     cr_assert_str_eq(ARGUMENTS(config, &error, "--"), "Bad directive or wrong number of arguments");
     cr_assert_str_eq(ARGUMENTS(config, &error, "-x"), "Bad directive or wrong number of arguments");
-    cr_assert_str_eq(ARGUMENTS(config, &error, "--\"port"), "Unbalanced quotes in configuration line");
+    cr_assert_str_eq(ARGUMENTS(config, &error, "--\"port"),
+                     "Unbalanced quotes in configuration line");
     cr_assert_neq(ARGUMENTS(config, &error, "/nonexistent/x")[0], '\0');
     config_destroy(config);
 }
@@ -363,8 +368,8 @@ Test(load, the_annotated_file_holds_the_defaults)
     struct config *plain = config_create();
     struct load_error error;
 
-    cr_assert_eq(load_file(config, POLLUX_SOURCE_ROOT "/config/pollux.conf", &error), 0, "line %u: %s",
-                 error.line, error.reason);
+    cr_assert_eq(load_file(config, POLLUX_SOURCE_ROOT "/config/pollux.conf", &error), 0,
+                 "line %u: %s", error.line, error.reason);
     for (unsigned i = 0; i < directive_count; i++) {
         char mine[DIRECTIVE_TEXT_MAX], theirs[DIRECTIVE_TEXT_MAX];
         size_t my_len, their_len;
