@@ -127,6 +127,20 @@ bool socket_is_loopback(int fd)
                                                   address.v6.sin6_addr.s6_addr[12] == 127));
 }
 
+/* MSG_TRUNC has TCP drop the bytes without copying them (tcp(7)); unix sockets copy. */
+void socket_discard_input(int fd)
+{
+    char buffer[16384];
+    size_t discarded = 0;
+
+    while (discarded < SOCKET_DISCARD_MAX) {
+        ssize_t result = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT | MSG_TRUNC);
+        if (result <= 0)
+            return;
+        discarded += (size_t)result;
+    }
+}
+
 bool socket_accept_must_wait(int error)
 {
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;

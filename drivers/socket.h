@@ -21,10 +21,16 @@ int socket_peer(int fd, char text[STREAM_ADDRESS_TEXT_MAX]);
 int socket_local(int fd, char text[STREAM_ADDRESS_TEXT_MAX]);
 bool socket_is_loopback(int fd); /* also true for unix sockets */
 
+/* Throws away what has arrived and was not read, before a close: the kernel answers a close over
+ * unread bytes with a reset, which makes the peer lose what it has not read yet, such as the error
+ * that made us close. Bounded by SOCKET_DISCARD_MAX; a peer that keeps sending gets the reset. */
+void socket_discard_input(int fd);
+
 /* Whether accept(2) failed for want of a resource, so that trying again at once is of no use. */
 bool socket_accept_must_wait(int error);
 
 enum {
+    SOCKET_DISCARD_MAX = 1 << 20,
     SOCKET_ACCEPT_RETRY_US = 100000, /* how long accepting rests then */
 };
 

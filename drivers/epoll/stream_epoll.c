@@ -76,7 +76,7 @@ struct ep_stream {
     size_t arena_bytes, arena_used;
     struct ep_conn *conns;  /* all that are not in the graveyard */
     struct ep_conn *graves; /* STREAM_CLOSED delivered: freed at the next poll */
-    struct ep_conn *dirty;  /* output committed since the last flush */
+    struct ep_list dirty;   /* output committed since the last flush */
     struct ep_list ready;   /* something to deliver, oldest first */
     struct transmit_pool pool;
     struct ep_handed handed[EP_ACCEPTS_MAX];
@@ -114,8 +114,12 @@ static void ep_make_dirty(struct ep_stream *stream, struct ep_conn *conn)
     if (conn->flags & EP_DIRTY)
         return;
     conn->flags |= EP_DIRTY;
-    conn->dirty_next = stream->dirty;
-    stream->dirty = conn;
+    conn->dirty_next = NULL;
+    if (stream->dirty.last == NULL)
+        stream->dirty.first = conn;
+    else
+        stream->dirty.last->dirty_next = conn;
+    stream->dirty.last = conn;
 }
 
 /* Ends a connection: nothing is sent or received any more, STREAM_CLOSED follows. */
@@ -127,6 +131,8 @@ static void ep_die(struct ep_stream *stream, struct ep_conn *conn, int error)
     conn->error = error;
     transmit_drop(&stream->pool, &conn->transmit);
     conn->base.pending_bytes = 0;
+    if (error == 0 && !(conn->flags & EP_ENDED))
+        socket_discard_input(conn->base.fd);
     close(conn->base.fd); /* the only descriptor of the socket, so epoll forgets it too */
     conn->base.fd = -1;
     ep_make_ready(stream, conn);
@@ -261,9 +267,9 @@ static void ep_send(struct ep_stream *stream, struct ep_conn *conn)
 static void ep_flush(struct stream *base)
 {
     struct ep_stream *stream = ep_of(base);
-    struct ep_conn *conn = stream->dirty;
+    struct ep_conn *conn = stream->dirty.first;
 
-    stream->dirty = NULL;
+    stream->dirty = (struct ep_list){NULL, NULL};
     while (conn != NULL) {
         struct ep_conn *next = conn->dirty_next;
         conn->flags &= ~(unsigned)EP_DIRTY;
@@ -593,7 +599,7 @@ static int ep_wait(struct ep_stream *stream, struct epoll_event *edges, int64_t 
 
     if (retry_us >= 0 && (timeout_us < 0 || retry_us < timeout_us))
         timeout_us = retry_us;
-    if (stream->ready.first != NULL || stream->dirty != NULL || stream->handed_count > 0 ||
+    if (stream->ready.first != NULL || stream->dirty.first != NULL || stream->handed_count > 0 ||
         !stream->may_sleep)
         timeout_us = 0;
     struct timespec timeout = {.tv_sec = timeout_us / 1000000,
@@ -701,11 +707,10 @@ static void ep_destroy(struct stream *base)
 
     if (stream == NULL)
         return;
-    while (stream->conns != NULL) {
-        struct ep_conn *conn = stream->conns;
+    for (struct ep_conn *conn = stream->conns; conn != NULL; conn = conn->next)
         ep_die(stream, conn, 0);
-        ep_conn_free(stream, conn);
-    }
+    while (stream->conns != NULL)
+        ep_conn_free(stream, stream->conns);
     for (unsigned i = 0; i < EP_LISTENERS_MAX; i++) {
         if (stream->listeners[i].fd >= 0)
             close(stream->listeners[i].fd);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "drivers/socket.h"
+
 /* ---- Lists ----------------------------------------------------------------------------------- */
 
 void ur_make_ready(struct ur_stream *stream, struct ur_conn *conn)
@@ -160,6 +162,8 @@ void ur_conn_bury(struct ur_stream *stream)
 static void ur_conn_finish(struct ur_stream *stream, struct ur_conn *conn)
 {
     transmit_drop(&stream->pool, &conn->transmit);
+    if (conn->error == 0 && !(conn->flags & UR_ENDED))
+        socket_discard_input(conn->base.fd);
     close(conn->base.fd);
     conn->base.fd = -1;
     conn->flags |= UR_CLOSED_DUE;
