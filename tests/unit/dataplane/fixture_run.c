@@ -31,7 +31,6 @@ static const struct command *row_of(struct fixture *fixture, uint32_t argc, cons
 static void run(struct call *call)
 {
     do {
-        call->continue_slot = -1;
         call->command->run(call);
         gate_commit(call);
     } while (call->continue_slot >= 0);
@@ -56,9 +55,7 @@ const char *fixture_run_argv(struct fixture *fixture, uint32_t argc, const struc
         fixture_keys(fixture, (uint32_t)keys, positions);
     reply_memory_init(&walk, fixture->session.resp, NULL, 0);
     call->walk_reply = &walk;
-    if (call->command->slot_of != NULL)
-        call->continue_slot = call->command->slot_of(call);
-    if (call->continue_slot != -2)
+    if (call->command->slot_of == NULL || call->command->slot_of(call) != -2)
         run(call);
     reply_memory_fini(&walk);
     return fixture_reply(fixture);
