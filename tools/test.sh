@@ -118,7 +118,8 @@ meson_suites 'fuzz smoke' build-fuzz fuzz-smoke
 program 'integration' build tests/integration/run.py
 program 'differential' build tests/differential/run.py
 program 'hostile' build tests/hostile/run.py
-program 'integration asan' build-asan tests/integration/run.py --quick
-program 'integration tsan' build-tsan tests/integration/run.py --quick
+program 'integration asan' build-asan tests/integration/run.py --quick --patience 4
+program 'hostile asan' build-asan tests/hostile/run.py --quick --patience 4
+program 'integration tsan' build-tsan tests/integration/run.py --quick --patience 4
 
 complete=yes
