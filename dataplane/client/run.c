@@ -72,5 +72,7 @@ void call_run(struct call *call)
     if (call->dirty != 0)
         gate_commit(call);
     worker->clock_ns = run_clock_ns(worker);
+    if ((call->command->flags & CMD_WALK) != 0 && call->continue_slot >= 0)
+        return; /* a step of a walk: its last one counts */
     run_note(call, worker->clock_ns > started_ns ? worker->clock_ns - started_ns : 0, call->reply->errors - errors);
 }

@@ -1,0 +1,12 @@
+/* What the server says of itself. */
+#ifndef DATAPLANE_COMMANDS_SERVER_H
+#define DATAPLANE_COMMANDS_SERVER_H
+
+#include "dataplane/commands/command.h"
+
+#define SERVER_REDIS_VERSION "7.2.4" /* the level of compatibility that clients look for */
+
+/* Sets a client's text of printable characters (an empty one clears it). Replies "<what> cannot contain ..." and returns false. */
+bool client_set_text(struct call *call, char **field, struct text value, const char *what);
+
+#endif
