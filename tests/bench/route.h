@@ -1,0 +1,50 @@
+/* Routes of the load generator: which address serves which keys.
+ * Purpose:   connect to a server, and, as a cluster-aware client does, send each key to the port
+ * that CLUSTER SLOTS names for its slot. Ownership: `struct routes` owns its key lists. Threading:
+ * one thread; discovery blocks. Errors:    negative errno; -EPROTO for a reply that is no slot map,
+ * -ENOENT for a slot without port. */
+#ifndef POLLUX_TESTS_BENCH_ROUTE_H
+#define POLLUX_TESTS_BENCH_ROUTE_H
+
+#include <sys/socket.h>
+
+#include "tests/bench/request.h"
+
+enum {
+    ROUTE_SLOTS = 16384,
+    ROUTES_MAX = 256,            /* ports of one node or nodes of one cluster */
+    ROUTE_REPLY_MAX = 4 << 20,   /* bytes of a CLUSTER SLOTS reply */
+    ROUTE_KEYS_MAX = 1000000000, /* numbers in a key list are 32 bits wide */
+};
+
+struct route {
+    struct sockaddr_storage address;
+    socklen_t address_len;
+    struct key_pick pick;
+    uint32_t *numbers; /* memory of pick.list; NULL if every key goes here */
+};
+
+struct routes {
+    struct route *list;
+    uint32_t count;
+};
+
+/* One route for everything. `keys` counts keys; the pick counts groups where the format has groups.
+ */
+int routes_init_single(struct routes *routes, const char *host, const char *port,
+                       const struct key_format *format, uint64_t keys);
+
+/* Asks host:port for CLUSTER SLOTS and deals the keys to the ports. */
+int routes_init_cluster(struct routes *routes, const char *host, const char *port,
+                        const struct key_format *format, uint64_t keys);
+
+void routes_fini(struct routes *routes);
+
+/* A connected blocking TCP socket with TCP_NODELAY, or a negative errno. */
+int route_connect(const struct route *route);
+
+/* CRC16 (XMODEM) of the key, or of its hash tag, modulo 16384: the slot by the cluster
+ * specification. */
+uint32_t route_slot(const char *key, uint32_t len_bytes);
+
+#endif
