@@ -39,10 +39,14 @@ static inline char *room(struct reply *reply, size_t need_bytes)
 static inline char *put_header(char *at, char mark, int64_t value)
 {
     *at++ = mark;
-    if ((uint64_t)value < 10)
+    if ((uint64_t)value < 10) {
         *at++ = (char)('0' + value);
-    else
+    } else if ((uint64_t)value < 100) {
+        *at++ = (char)('0' + value / 10);
+        *at++ = (char)('0' + value % 10);
+    } else {
         at += integer_to_text(value, at);
+    }
     *at++ = '\r';
     *at++ = '\n';
     return at;

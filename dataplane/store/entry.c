@@ -540,18 +540,40 @@ bool text_to_integer(struct text text, int64_t *value)
     return true;
 }
 
+/* Decimal digits of a magnitude, at least one. */
+static unsigned count_digits(uint64_t magnitude)
+{
+    static const uint64_t powers[] = {
+        0,         10,         100,         1000,         10000,         100000,         1000000,
+        10000000,  100000000,  1000000000,  10000000000,  100000000000,  1000000000000,
+        10000000000000, 100000000000000, 1000000000000000, 10000000000000000, 100000000000000000,
+        1000000000000000000, 10000000000000000000u,
+    };
+    unsigned bits = 64 - (unsigned)__builtin_clzll(magnitude | 1);
+    unsigned guess = bits * 1233 >> 12; /* log10(2) */
+
+    return guess + (magnitude >= powers[guess]);
+}
+
 size_t integer_to_text(int64_t value, char number[24])
 {
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+                                "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+                                "8081828384858687888990919293949596979899";
     uint64_t magnitude = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    char digits[24];
-    size_t len = 0, sign = value < 0;
+    size_t sign = value < 0, len = sign + count_digits(magnitude);
+    char *at = number + len;
 
-    do {
-        digits[len++] = (char)('0' + magnitude % 10);
-        magnitude /= 10;
-    } while (magnitude > 0);
-    number[0] = '-';
-    for (size_t i = 0; i < len; i++)
-        number[sign + i] = digits[len - 1 - i];
-    return sign + len;
+    if (sign)
+        number[0] = '-';
+    while (magnitude >= 100) {
+        at -= 2;
+        memcpy(at, pairs + magnitude % 100 * 2, 2);
+        magnitude /= 100;
+    }
+    if (magnitude >= 10)
+        memcpy(at - 2, pairs + magnitude * 2, 2);
+    else
+        at[-1] = (char)('0' + magnitude);
+    return len;
 }
