@@ -110,6 +110,11 @@ Test(reply, simple_types_are_the_same_in_both_protocols)
     EXPECT_BOTH(reply_ok(reply), "+OK\r\n", "+OK\r\n");
     EXPECT_BOTH(reply_status(reply, "PONG"), "+PONG\r\n", "+PONG\r\n");
     EXPECT_BOTH(reply_integer(reply, 0), ":0\r\n", ":0\r\n");
+    EXPECT_BOTH(reply_integer(reply, 99), ":99\r\n", ":99\r\n");
+    EXPECT_BOTH(reply_integer(reply, 100), ":100\r\n", ":100\r\n");
+    EXPECT_BOTH(reply_integer(reply, -10), ":-10\r\n", ":-10\r\n");
+    EXPECT_BOTH(reply_integer(reply, 1000000000), ":1000000000\r\n", ":1000000000\r\n");
+    EXPECT_BOTH(reply_integer(reply, 999999999), ":999999999\r\n", ":999999999\r\n");
     EXPECT_BOTH(reply_integer(reply, 1234567), ":1234567\r\n", ":1234567\r\n");
     EXPECT_BOTH(reply_integer(reply, INT64_MIN), ":-9223372036854775808\r\n",
                 ":-9223372036854775808\r\n");
