@@ -15,11 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum {
-    ECHO_BYTES = 64 << 10,
-    ECHO_EVENTS_MAX = 256,
-    ECHO_BACKLOG = 511
-};
+enum { ECHO_BYTES = 64 << 10, ECHO_EVENTS_MAX = 256, ECHO_BACKLOG = 511 };
 
 static int echo_listen(uint16_t port)
 {

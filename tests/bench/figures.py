@@ -91,7 +91,8 @@ class Figure:
             each = self.round_values()
             sign = " %" if self.percent else ""
             lines.append("    %-*s  %.3f%s (%.3f to %.3f)" % (
-                width, "more" if self.percent else "ratio", self.value(), sign, min(each), max(each)))
+                width, "more" if self.percent else "ratio", self.value(), sign, min(each),
+                max(each)))
         if self.must is not None:
             lines.append("    %-*s  must %g, aim %g: %s" % (
                 width, "target", self.must, self.aim, self.verdict()))
@@ -107,7 +108,8 @@ def number(value):
 
 def table(figures):
     """A Markdown table of all figures, for a note."""
-    lines = ["| row | what | value | must | aim | verdict |", "| --- | --- | --- | --- | --- | --- |"]
+    lines = ["| row | what | value | must | aim | verdict |",
+             "| --- | --- | --- | --- | --- | --- |"]
     for figure in figures:
         sign = " %" if figure.percent else " x" if figure.relative else " " + figure.unit
         bounds = ["-" if bound is None else "%g" % bound for bound in (figure.must, figure.aim)]

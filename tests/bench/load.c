@@ -461,9 +461,7 @@ static const struct load_quantile {
     {"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}, {"p99.99", 0.9999},
 };
 
-enum {
-    LOAD_QUANTILES = sizeof(load_quantiles) / sizeof(load_quantiles[0])
-};
+enum { LOAD_QUANTILES = sizeof(load_quantiles) / sizeof(load_quantiles[0]) };
 
 static void load_print_json(const struct load *load, const struct load_report *report)
 {

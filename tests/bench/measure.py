@@ -1,7 +1,7 @@
 """Measuring: one call of the load generator, and calls of several servers in turn.
 
-Noise on a shared machine comes in waves, so the variants of a figure always run A B A B, and CPU time
-is read from the server's own clock rather than from the wall.
+Noise on a shared machine comes in waves, so the variants of a figure always run A B A B, and CPU
+time is read from the server's own clock rather than from the wall.
 """
 
 import contextlib

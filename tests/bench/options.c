@@ -6,14 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum option_kind {
-    OPTION_FLAG,
-    OPTION_TEXT,
-    OPTION_INT,
-    OPTION_U32,
-    OPTION_U64,
-    OPTION_SECONDS
-};
+enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_INT, OPTION_U32, OPTION_U64, OPTION_SECONDS };
 
 struct option_row {
     const char *name;
@@ -59,9 +52,7 @@ static const struct option_row option_rows[] = {
 };
 #undef AT
 
-enum {
-    OPTION_ROWS = sizeof(option_rows) / sizeof(option_rows[0])
-};
+enum { OPTION_ROWS = sizeof(option_rows) / sizeof(option_rows[0]) };
 
 void options_usage(void)
 {

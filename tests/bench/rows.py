@@ -1,10 +1,9 @@
-"""The rows of the report: what each one starts, loads and compares. README.md says what they mean."""
+"""The rows of the report: what each one starts, loads and compares. README.md has their meaning."""
 
 import os
 import re
 import shutil
 import socket
-import subprocess
 import tempfile
 import time
 
@@ -52,7 +51,8 @@ def row_pipeline16(bench):
 
 
 def row_pipeline64(bench):
-    return [against_redis(bench, "pipeline64", "GET, pipelines of 64", 2, 3, mix="get", pipeline=64)]
+    return [against_redis(bench, "pipeline64", "GET, pipelines of 64", 2, 3, mix="get",
+                          pipeline=64)]
 
 
 def row_incr_mset(bench):
@@ -130,8 +130,8 @@ def row_slot_layer(bench):
     compare = bench.keep("compare", make)
     figures = []
     for name in ("get", "set"):
-        figure = Figure("slot-layer", name.upper() + ", pipelines of 16: cost of slots and mailboxes",
-                        CPU_US, "lower", 5, 3, percent=True)
+        what = name.upper() + ", pipelines of 16: cost of slots and mailboxes"
+        figure = Figure("slot-layer", what, CPU_US, "lower", 5, 3, percent=True)
         options = {"mix": name, "pipeline": 16}
         bench.interleave(figure, [("server", server, options), ("compare", compare, options)],
                          "cpu_us")
@@ -140,8 +140,8 @@ def row_slot_layer(bench):
 
 
 def row_cross_keys(bench):
-    """Ten random keys on two workers, against ten keys of one hash tag on the same server. Beside it:
-    the random keys on a server that has one worker only."""
+    """Ten random keys on two workers, against ten keys of one hash tag on the same server. Beside
+    it: the random keys on a server that has one worker only."""
     def make():
         server = filled(bench, "2 workers", workers=2)
         bench.preload(server, KEYS, prefix="t:", group=MULTI)
@@ -152,8 +152,8 @@ def row_cross_keys(bench):
     figures = []
     for name in ("mget", "mset"):
         options = {"mix": name, "multi": MULTI}
-        figure = Figure("cross-keys", "%s of 10 keys on 2 workers: random keys against keys of one tag"
-                        % name.upper(), CPU_US, "lower", 1.8, 1.4)
+        what = name.upper() + " of 10 keys on 2 workers: random keys against keys of one tag"
+        figure = Figure("cross-keys", what, CPU_US, "lower", 1.8, 1.4)
         bench.interleave(figure, [
             ("random keys", two, options),
             ("keys of one tag", two, {**options, "prefix": "t:", "group": MULTI}),
@@ -163,8 +163,8 @@ def row_cross_keys(bench):
 
 
 def row_per_core_ports(bench):
-    """The share of requests that hopped: MOVED replies that the client saw, or hops that the workers
-    counted, whichever is more."""
+    """The share of requests that hopped: MOVED replies that the client saw, or hops that the
+    workers counted, whichever is more."""
     def make():
         server = filled(bench, "2 workers with ports", workers=2, per_core_ports=True)
         bench.preload(server, KEYS, prefix="t:", group=MULTI)
@@ -194,24 +194,27 @@ def row_per_core_ports(bench):
 # ---- Memory, growth, idling -------------------------------------------------------------------
 
 def overhead_bytes(bench, label, keys, **options):
-    """Bytes of RSS a key beyond its 40 bytes of key and value. The base is read after some traffic on
-    one key, so that code and buffers touched by any load do not count."""
+    """Bytes of RSS a key beyond its 40 bytes of key and value. The base is read after some traffic
+    on one key, so that code and buffers touched by any load do not count."""
     with bench.server(label) as server:
         bench.load(server, mix="set,get", requests=20000, keys=1, clients=1, pipeline=64,
                    key_len=MEMORY_KEY_BYTES, value_len=MEMORY_VALUE_BYTES, may_miss=True)
         server.call("FLUSHALL")
         base = server.settled_rss_bytes()
-        bench.preload(server, keys, key_len=MEMORY_KEY_BYTES, value_len=MEMORY_VALUE_BYTES, **options)
+        bench.preload(server, keys, key_len=MEMORY_KEY_BYTES, value_len=MEMORY_VALUE_BYTES,
+                      **options)
         grown = server.settled_rss_bytes() - base
-        if server.call("DBSIZE") != keys:
-            raise BenchError("%s holds %s keys instead of %d" % (label, server.call("DBSIZE"), keys))
+        held = server.call("DBSIZE")
+        if held != keys:
+            raise BenchError("%s holds %s keys instead of %d" % (label, held, keys))
     return grown / keys - MEMORY_KEY_BYTES - MEMORY_VALUE_BYTES
 
 
 def memory(bench, row, what, must, aim, **options):
     each = {label: [overhead_bytes(bench, label, keys, **options) for keys in MEMORY_KEYS]
             for label in ("server", "redis")}
-    figure = Figure(row, what, "bytes a key beyond key and value", "lower", must, aim, relative=False)
+    figure = Figure(row, what, "bytes a key beyond key and value", "lower", must, aim,
+                    relative=False)
     for label, samples in each.items():
         figure.add(label, sum(samples) / len(samples))
         figure.note("%s: %s" % (label, ", ".join(
@@ -223,7 +226,8 @@ def memory(bench, row, what, must, aim, **options):
 
 def row_memory(bench):
     bench.close()
-    return memory(bench, "memory", "20-byte keys and values, mean over 0.6, 1.0 and 1.3 M keys", 24, 21)
+    return memory(bench, "memory", "20-byte keys and values, mean over 0.6, 1.0 and 1.3 M keys",
+                  24, 21)
 
 
 def row_memory_ttl(bench):
@@ -246,8 +250,9 @@ def grow(bench, label, figures):
         if server.kind == "pollux":
             turn.add(label, max(server.worker_numbers(TURN_FIELD)) / 1000)
     tail.add(label, result["latency_us"]["p99.99"] / 1000)
-    tail.note("%s: %.0f requests a second, %.0f %% of a core, p99 %.2f ms, p99.9 %.2f ms, max %.2f ms"
-              % (label, result["requests"] / result["seconds"],
+    tail.note("%s: %.0f requests a second, %.0f %% of a core, p99 %.2f ms, p99.9 %.2f ms, "
+              "max %.2f ms" % (
+                 label, result["requests"] / result["seconds"],
                  100 * result["server_cpu_seconds"] / result["seconds"],
                  result["latency_us"]["p99"] / 1000, result["latency_us"]["p99.9"] / 1000,
                  result["latency_us"]["max"] / 1000))
@@ -257,8 +262,8 @@ def row_growth(bench):
     bench.close()
     what = "from %g to %g M keys, pipelines of %d, half SET of a new key, half GET" % (
         GROW_FROM / 1e6, bench.options.grow_to / 1e6, GROW_PIPELINE)
-    turn = Figure("growth", "longest turn of a worker in its CPU time, " + what, "ms", "lower", 1, 0.3,
-                  relative=False)
+    turn = Figure("growth", "longest turn of a worker in its CPU time, " + what, "ms", "lower",
+                  1, 0.3, relative=False)
     tail = Figure("growth", "client-side p99.99, " + what, "ms", "lower", relative=False)
     for _ in range(bench.options.grow_rounds):
         for label in ("server", "redis"):

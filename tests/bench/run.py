@@ -27,8 +27,8 @@ def parse():
     parser = argparse.ArgumentParser(
         description="Measures polluxd against redis-server, in turn and in CPU time.",
         epilog="rows:\n" + rows, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="+", metavar="row", choices=["all"] + [row[0] for row in ROWS],
-                        help="what to measure, or all")
+    parser.add_argument("rows", nargs="+", metavar="row",
+                        choices=["all"] + [row[0] for row in ROWS], help="what to measure, or all")
     build = os.path.join(ROOT, "build")
     programs = os.path.join(build, "tests", "bench")
     parser.add_argument("--server", default=os.path.join(build, "polluxd"), help="(build/polluxd)")
@@ -42,7 +42,8 @@ def parse():
     parser.add_argument("--rounds", type=int, default=5, help="runs of each variant, in turn (5)")
     parser.add_argument("--seconds", type=float, default=2, help="length of a run (2)")
     parser.add_argument("--grow-to", type=int, default=10000000, help="keys at the end of growth")
-    parser.add_argument("--grow-rate", type=float, default=200000, help="requests a second of growth")
+    parser.add_argument("--grow-rate", type=float, default=200000,
+                        help="requests a second of growth (200000)")
     parser.add_argument("--grow-rounds", type=int, default=1, help="growths of each server (1)")
     parser.add_argument("--server-core", type=int, default=cores[0])
     parser.add_argument("--load-core", type=int, default=cores[-1])

@@ -1,8 +1,8 @@
 """Servers under measurement: starting them on their cores, asking them, reading what they cost.
 
-A server is told by its `--version` line: `polluxd` takes directives that redis-server does not know,
-so those are passed to polluxd only. Every server runs in its own temporary directory on a free port
-of 127.0.0.1 and is stopped by its process id.
+A server is told by its `--version` line: `polluxd` takes directives that redis-server does not
+know, so those are passed to polluxd only. Every server runs in its own temporary directory on a
+free port of 127.0.0.1 and is stopped by its process id.
 """
 
 import os
@@ -93,7 +93,7 @@ def server_kind(path):
 
 
 class Process:
-    """Any program that listens on one port: started on given cores, stopped with the `with` block."""
+    """Any program that listens on one port: started on given cores, ended with `with`."""
 
     def __init__(self, label, command, port, cores, directory):
         self.label = label
@@ -141,7 +141,7 @@ class Process:
         return int(kib.group(1)) * 1024
 
     def settled_rss_bytes(self):
-        """RSS once it has kept still for a second (a rehash or a purge may go on after the load)."""
+        """RSS once it has kept still for a second: a rehash or a purge may go on after the load."""
         deadline = time.monotonic() + SETTLE_DEADLINE_S
         last, since = self.rss_bytes(), time.monotonic()
         while time.monotonic() - since < 1:
@@ -197,7 +197,7 @@ class Server(Process):
             client.close()
 
     def worker_fields(self):
-        """Lines `workerN:name=value,...` of INFO's section Workers: one dictionary for each worker."""
+        """Lines `workerN:name=value,...` of INFO's section Workers, a dictionary for each."""
         rows = []
         for line in self.call("INFO", "workers").decode().splitlines():
             if re.match(r"worker\d+:", line):
@@ -224,7 +224,7 @@ def echo_server(path, cores):
 
 
 class CoreUse:
-    """What others take of a server's cores from now on: other programs, and the host's steal time."""
+    """What others take of a server's cores from now on: programs, and the host's steal time."""
 
     def __init__(self, server):
         self.server = server
@@ -244,7 +244,7 @@ class CoreUse:
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def taken_by_others(self):
-        """As a share of the cores' time since the start; ticks are coarse, so short spans tell little."""
+        """As a share of the cores' time since the start. Ticks are coarse for short spans."""
         span = (time.monotonic() - self.start) * len(self.server.cores)
         own = self.server.cpu_s() - self.cpu_s
         return max(0.0, (self._taken_s() - self.taken_s - own) / span)

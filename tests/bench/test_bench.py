@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Tests of the benchmark programs: a load generator that miscounts makes every figure worthless.
 
-Usage: test_bench.py LOAD ECHO [REDIS_SERVER]. Counts are checked against redis-server's own, and odd
-behaviour (replies in pieces, MOVED, a stall) against a small server in this process.
+Usage: test_bench.py LOAD ECHO [REDIS_SERVER]. Counts are checked against redis-server's own, and
+odd behaviour (replies in pieces, MOVED, a stall) against a small server in this process.
 """
 
 import json
@@ -139,7 +139,8 @@ class AgainstRedis(unittest.TestCase):
         loaded(self, self.server.port, mix="mset", requests=10, keys=100, group=10, value_len=5)
         self.assertEqual(self.client.call("DBSIZE") % 10, 0)
         self.client.call("FLUSHALL")
-        loaded(self, self.server.port, "int-values", mix="setnew", requests=10, keys=10, value_len=4)
+        loaded(self, self.server.port, "int-values", mix="setnew", requests=10, keys=10,
+               value_len=4)
         result = loaded(self, self.server.port, mix="incr", requests=300, keys=10)
         self.assertEqual(result["errors"], 0)
         total = sum(int(self.client.call("GET", key)) for key in self.client.call("KEYS", "*"))
@@ -153,7 +154,8 @@ class AgainstRedis(unittest.TestCase):
         self.assertLessEqual(result["server_cpu_seconds"], 1.1 * result["seconds"])
 
     def test_open_loop_keeps_its_rate(self):
-        result = loaded(self, self.server.port, mix="get", rate=2000, seconds=1, warmup=0, pipeline=4)
+        result = loaded(self, self.server.port, mix="get", rate=2000, seconds=1, warmup=0,
+                        pipeline=4)
         self.assertAlmostEqual(result["requests"], 2000, delta=8)
 
     def test_large_values_pass_through_full_sockets(self):
