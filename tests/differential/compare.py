@@ -256,9 +256,9 @@ def command_info(cmd, a, b):
         if isinstance(left[1], list) and isinstance(right[1], list):
             for index, name in enumerate(names):
                 if left[1][index : index + 1] != right[1][index : index + 1]:
-                    return "%s of %s: %s" % (
-                        name, left[1][0][1].decode(), first_mismatch(left[1][index:index + 1],
-                                                                     right[1][index:index + 1]))  # fmt: skip
+                    command = left[1][0][1].decode()
+                    mismatch = first_mismatch(left[1][index], right[1][index])
+                    return "%s of %s: %s" % (name, command, mismatch)
         return first_mismatch(left, right)
     return None
 
@@ -355,16 +355,13 @@ def time_of_day(cmd, a, b):
 
 
 def slowlog_get(cmd, a, b):
-    """Entries are [id, time, duration, arguments, address, name]: arguments and names agree."""
-    if a.kind != b.kind or len(a.value) != len(b.value):
-        return "number of entries differs"
-    for left, right in zip(a.value, b.value):
-        if left.header() != right.header():
-            return "form of an entry differs"
-        if [c.kind for c in left.value] != [c.kind for c in right.value]:
-            return "types in an entry differ"
-        if left.value[3].raw != right.value[3].raw or left.value[5].raw != right.value[5].raw:
-            return "arguments or client name differ"
+    """What was slow is a matter of the machine; each entry has the form of Redis: [id, time,
+    duration, arguments, address, name]. The check special/slowlog compares the contents."""
+    if a.kind != b.kind or (a.value is None) != (b.value is None):
+        return "types differ"
+    for entry in b.value:
+        if "".join(child.kind.decode() for child in entry.value) != ":::*$$":
+            return "form of an entry: %r" % entry
     return None
 
 

@@ -156,8 +156,10 @@ class Side:
     def reset(self, config):
         self.drop_all()
         commands = [(b"CLIENT", b"UNPAUSE")]
+        defaults = self.read_defaults()  # before the first sequence can change one
         if config:
-            commands += [(b"CONFIG", b"SET", n, v) for n, v in self.read_defaults()]
+            # Setting bind again would close the listening socket for a moment.
+            commands += [(b"CONFIG", b"SET", n, v) for n, v in defaults if n != b"bind"]
             commands += [(b"DEBUG", b"SET-ACTIVE-EXPIRE", b"1"), (b"SLOWLOG", b"RESET")]
         commands.append((b"FLUSHALL",))
         reply = self.ask(commands)[-1]
@@ -353,8 +355,10 @@ class Pair:
             why = "only one can be scanned"
             left, right = (self.set_reply(x) for x in (left, right))
         else:
-            why = None if left == right else "sets of keys differ: only redis %r, only polluxd %r" % (
-                sorted(left - right)[:5], sorted(right - left)[:5])  # fmt: skip
+            why = None
+            if left != right:
+                only = (sorted(left - right)[:5], sorted(right - left)[:5])
+                why = "sets of keys differ: only redis %r, only polluxd %r" % only
             left, right = (self.set_reply(x) for x in (left, right))
         if not why:
             return []

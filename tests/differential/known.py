@@ -110,7 +110,8 @@ INFO_FIELDS = {
     "evicted_scripts": "no scripts yet",
 }  # fmt: skip
 
-# (command, subcommand), * for every container, of free texts -> reason. Only the frame of the reply is compared.
+# (command, subcommand) of free texts, * for every container -> reason. Only the frame of such a
+# reply is compared.
 FREE_TEXTS = {
     ("*", "HELP"): "help is written in the project's own words and lists its own subcommands",
     ("LOLWUT", ""): "own art",

@@ -25,11 +25,11 @@ from shrink import Shrinker  # noqa: E402
 HERE = os.path.dirname(os.path.abspath(__file__))
 SHRINK_SECONDS = 20
 CASE_FAILURES_SHOWN = 8
-QUICK_DIVISOR = 6
+QUICK_DIVISOR = 12
 # Sequences of a group for one configuration; --sequences replaces them.
 SEQUENCES = {
-    "strings": 60, "bitmaps": 40, "keys": 60, "connection": 40, "transactions": 60,
-    "server": 20, "pipelines": 30, "mixed": 60, "protocol": 15,
+    "strings": 150, "bitmaps": 100, "keys": 150, "connection": 100, "transactions": 150,
+    "server": 50, "pipelines": 75, "mixed": 150, "protocol": 30,
 }  # fmt: skip
 
 
@@ -275,7 +275,8 @@ def shown_pair(a, b):
     begin = max(0, place - 80)
     if begin == 0:
         return show(a, limit), show(b, limit)
-    return tuple("(%d bytes, from byte %d) %s" % (len(r.raw), begin, quote(r.raw[begin:], limit)) for r in (a, b))
+    form = "(%d bytes, from byte %d) %s"
+    return tuple(form % (len(r.raw), begin, quote(r.raw[begin:], limit)) for r in (a, b))
 
 
 def parse_arguments():
@@ -313,7 +314,8 @@ def configurations(options, tally):
         yield Configuration(options, tally, "self", second)
         return
     extra = options.server_args.split()
-    for workers, driver in itertools.product(options.workers.split(","), options.drivers.split(",")):
+    chosen = itertools.product(options.workers.split(","), options.drivers.split(","))
+    for workers, driver in chosen:
         server = os.path.abspath(options.server)
         second = subject(server, workers, driver, options.transport, extra)
         yield Configuration(options, tally, "w%s/%s" % (workers, driver), second)

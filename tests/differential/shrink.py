@@ -76,7 +76,11 @@ class Shrinker:
 
             if step.sealed:
                 head, tail = step.cmds[:1], step.cmds[-1:]
-                middle = self.fewer(step.cmds[1:-1], lambda c: self.fails(with_cmds(head + c + tail)))
+
+                def inner_fails(cmds, head=head, tail=tail, with_cmds=with_cmds):
+                    return self.fails(with_cmds(head + cmds + tail))
+
+                middle = self.fewer(step.cmds[1:-1], inner_fails)
                 steps = with_cmds(head + middle + tail)
                 continue
             cmds = self.fewer(step.cmds, lambda c: self.fails(with_cmds(c)))

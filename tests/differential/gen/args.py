@@ -21,25 +21,33 @@ NUMBERS = [
     b"4294967296", b"9223372036854775807", b"-9223372036854775808", b"9223372036854775806",
 ]  # fmt: skip
 NO_NUMBERS = [
-    b"", b" ", b" 1", b"1 ", b"+1", b"-", b"--1", b"-0", b"00", b"01", b"0x10", b"1.0", b"1e3", b"abc",
+    b"", b" ", b" 1", b"1 ", b"+1", b"-", b"--1", b"-0", b"00", b"01", b"0x10", b"1.0", b"1e3",
+    b"abc",
     b"9223372036854775808", b"-9223372036854775809", b"99999999999999999999", b"1\x00", b"nan",
     b"inf", b"-inf", b"1_000", b"\xff",
 ]  # fmt: skip
 FLOATS = [
-    b"0", b"1", b"-1", b"0.1", b"-0.5", b"3.0", b"1e2", b"1.5e-3", b"5.0e3", b"1e17", b"1e20", b"-1e-10",
-    b"0.000001", b"123456789.123456789", b"1e300", b".5", b"5.", b"+5", b"0x1p3", b"1e-20", b"1234567890123456789",
+    b"0", b"1", b"-1", b"0.1", b"-0.5", b"3.0", b"1e2", b"1.5e-3", b"5.0e3", b"1e17", b"1e20",
+    b"-1e-10",
+    b"0.000001", b"123456789.123456789", b"1e300", b".5", b"5.", b"+5", b"0x1p3", b"1e-20",
+    b"1234567890123456789",
 ]  # fmt: skip
-NO_FLOATS = [b"nan", b"inf", b"-inf", b"infinity", b"", b" 1", b"1 ", b"abc", b"1,5", b"1e400", b"1e", b"-"]
+NO_FLOATS = [b"nan", b"inf", b"-inf", b"infinity", b"", b" 1", b"1 ", b"abc", b"1,5", b"1e400",
+    b"1e", b"-"]
 PATTERNS = [
-    b"*", b"k*", b"k?", b"k[0-5]", b"k[^0-5]", b"{tag}*", b"*{u}*", b"n[1-3]", b"\\*", b"[a-c]*", b"",
+    b"*", b"k*", b"k?", b"k[0-5]", b"k[^0-5]", b"{tag}*", b"*{u}*", b"n[1-3]", b"\\*", b"[a-c]*",
+    b"",
     b"h*llo", b"?*", b"**", b"[", b"k[", b"[^", b"\\", b"k[5-0]", b"*\xff*", b"*:*", b"user:1000",
 ]  # fmt: skip
-BIT_TYPES = [b"u8", b"i8", b"u1", b"i1", b"u16", b"i16", b"u32", b"i32", b"u63", b"i64", b"u4", b"i5", b"u7", b"i33"]
-BAD_BIT_TYPES = [b"u64", b"i65", b"u0", b"i0", b"x8", b"u", b"", b"8", b"U8", b"i-1", b"u99999999999"]
+BIT_TYPES = [b"u8", b"i8", b"u1", b"i1", b"u16", b"i16", b"u32", b"i32", b"u63", b"i64", b"u4",
+    b"i5", b"u7", b"i33"]
+BAD_BIT_TYPES = [b"u64", b"i65", b"u0", b"i0", b"x8", b"u", b"", b"8", b"U8", b"i-1",
+    b"u99999999999"]
 FAR_TIMES_S = [b"4102444800", b"32503680000"]
 FAR_TIMES_MS = [b"4102444800000", b"4102444800123", b"9999999999000", b"9999999999999"]
 PAST_TIMES = [b"1", b"1000", b"1500000000", b"1600000000"]
-BAD_TIMES = [b"0", b"-1", b"-9223372036854775808", b"9223372036854775807", b"99999999999999999999", b"abc", b"", b"1.5"]
+BAD_TIMES = [b"0", b"-1", b"-9223372036854775808", b"9223372036854775807",
+    b"99999999999999999999", b"abc", b"", b"1.5"]
 
 
 class Args:
@@ -97,14 +105,16 @@ class Args:
         if roll < 0.55:
             return self.pick(FLOATS)
         if roll < 0.65:
-            return b"v" * self.rng.choice([0, 1, 15, 16, 20, 21, 31, 32, 43, 44, 45, 46, 63, 64, 65])
+            return b"v" * self.rng.choice([0, 1, 15, 16, 20, 21, 31, 32, 43, 44, 45, 46, 63,
+                64, 65])
         if roll < 0.75:
             return self.bytes(self.rng.randint(0, 24))
         if roll < 0.93:
             return self.pick(WORDS) + b"%d" % self.rng.randint(0, 999)
         if roll < 0.985:
             return self.bytes(self.rng.randint(50, 1500))
-        return bytes([self.rng.randint(97, 122)]) * self.pick([4096, 16384, 32767, 32768, 65536, 70000])
+        return bytes([self.rng.randint(97, 122)]) * self.pick([4096, 16384, 32767, 32768,
+            65536, 70000])
 
     def kind_short(self):
         return bytes(self.pick(b"abcd") for _ in range(self.rng.randint(0, 40)))
@@ -141,7 +151,8 @@ class Args:
             return b"%d" % self.rng.randint(0, 5000)
         if roll < 0.87:
             return b"%d" % self.rng.randint(60000, 200000)
-        return self.pick([b"536870911", b"536870912", b"4294967296", b"9223372036854775807", b"-1"] + NO_NUMBERS)
+        return self.pick([b"536870911", b"536870912", b"4294967296", b"9223372036854775807",
+            b"-1"] + NO_NUMBERS)
 
     def kind_smalloffset(self):
         return b"%d" % self.rng.randint(0, 60)
@@ -152,10 +163,12 @@ class Args:
             return b"%d" % self.rng.randint(0, 200)
         if roll < 0.88:
             return b"%d" % self.rng.randint(0, 50000)
-        return self.pick([b"4294967296", b"9223372036854775807", b"-1", b"4294967295000"] + NO_NUMBERS)
+        return self.pick([b"4294967296", b"9223372036854775807", b"-1",
+            b"4294967295000"] + NO_NUMBERS)
 
     def kind_bit(self):
-        return self.mostly([b"0", b"1"], [b"2", b"-1", b"", b"a", b"01", b"9223372036854775808"], 0.08)
+        return self.mostly([b"0", b"1"], [b"2", b"-1", b"", b"a", b"01",
+            b"9223372036854775808"], 0.08)
 
     def kind_bftype(self):
         return self.mostly(BIT_TYPES, BAD_BIT_TYPES, 0.08)
@@ -163,7 +176,8 @@ class Args:
     def kind_bfoffset(self):
         if self.chance(0.9):
             return (b"#" if self.chance(0.3) else b"") + b"%d" % self.rng.randint(0, 120)
-        return self.pick([b"#", b"#-1", b"-1", b"abc", b"", b"4294967296", b"#9223372036854775807", b"+1", b"##1"])
+        return self.pick([b"#", b"#-1", b"-1", b"abc", b"", b"4294967296",
+            b"#9223372036854775807", b"+1", b"##1"])
 
     # times
 
@@ -188,13 +202,15 @@ class Args:
     # names and words
 
     def kind_db(self):
-        return self.mostly([b"0", b"0", b"1", b"2", b"3", b"15"], [b"16", b"-1", b"abc", b"", b"9999999999", b"1.0"], 0.12)
+        return self.mostly([b"0", b"0", b"1", b"2", b"3", b"15"], [b"16", b"-1", b"abc", b"",
+            b"9999999999", b"1.0"], 0.12)
 
     def kind_pattern(self):
         return self.pick(PATTERNS)
 
     def kind_count(self):
-        return self.mostly([b"1", b"2", b"5", b"10", b"100", b"1000"], [b"0", b"-1", b"abc", b"", b"99999999999999999999"], 0.1)
+        return self.mostly([b"1", b"2", b"5", b"10", b"100", b"1000"], [b"0", b"-1", b"abc",
+            b"", b"99999999999999999999"], 0.1)
 
     def kind_junk(self):
         roll = self.rng.random()
@@ -207,7 +223,9 @@ class Args:
         return self.bytes(self.rng.randint(1, 12))
 
     def kind_text(self):
-        return self.pick(WORDS + [b"", b"with space", b"new\r\nline", b"x" * 200, b"\x00", b"'q\"", b"\xc3\xa9"])
+        return self.pick(WORDS + [b"", b"with space", b"new\r\nline", b"x" * 200, b"\x00",
+            b"'q\"", b"\xc3\xa9"])
 
     def kind_name(self):
-        return self.pick([b"conn", b"a-b_c", b"x" * 60, b"", b"with space", b"new\nline", b"\xff", b"tab\t", b"!"])
+        return self.pick([b"conn", b"a-b_c", b"x" * 60, b"", b"with space", b"new\nline",
+            b"\xff", b"tab\t", b"!"])

@@ -1,4 +1,4 @@
-"""Puts commands together to sequences: connections, protocols, transactions, pipelines, mistakes."""
+"""Makes sequences of commands: connections, protocols, transactions, pipelines, mistakes."""
 
 import random
 
@@ -142,9 +142,11 @@ class Work:
             other = self.rng.randrange(1, len(words))
             words[place], words[other] = words[other], words[place]
         elif kind == 6:
-            words[0] = words[0].swapcase() if self.args.chance(0.8) else self.args.pick(table.MISSPELT)
+            misspelt = self.args.chance(0.2)
+            words[0] = self.args.pick(table.MISSPELT) if misspelt else words[0].swapcase()
         elif kind == 7 and generator.literals:
-            words.insert(max(1, len(words) - self.rng.randrange(3)), self.args.pick(generator.literals))
+            near_end = max(1, len(words) - self.rng.randrange(3))
+            words.insert(near_end, self.args.pick(generator.literals))
         elif place:
             words[place] = b""
         return words
@@ -167,7 +169,8 @@ class Work:
     def reply_off(self):
         conn = self.conn()
         middle = [self.command() for _ in range(self.rng.randint(1, 4))]
-        middle = [c for c in middle if c.name not in (b"QUIT", b"RESET", b"MULTI", b"EXEC", b"CLIENT")]
+        kept_out = (b"QUIT", b"RESET", b"MULTI", b"EXEC", b"CLIENT")
+        middle = [c for c in middle if c.name not in kept_out]
         if self.args.chance(0.5) or not middle:
             head, middle, tail = [b"CLIENT", b"REPLY", b"SKIP"], middle[:1], [b"PING"]
         else:

@@ -14,6 +14,9 @@ BITS_BEYOND = 1 << 32
 FAR_S = 50000000
 FAR_MS = FAR_S * 1000
 
+FORBIDDEN_DIRECTIVES = {
+    b"requirepass", b"maxclients", b"bind", b"port", b"dir", b"logfile", b"unixsocket",
+}  # fmt: skip
 RELATIVE_TTL = {  # command -> (position of the time, far value)
     b"EXPIRE": (2, FAR_S), b"PEXPIRE": (2, FAR_MS), b"SETEX": (2, FAR_S), b"PSETEX": (2, FAR_MS),
 }  # fmt: skip
@@ -45,7 +48,8 @@ def clamp(args, place, most, beyond):
 
 def setrange(args):
     clamp(args, 2, BYTES_MAX, BYTES_BEYOND)
-    if len(args) > 3 and number(args[2]) is not None and number(args[2]) + len(args[3]) < BYTES_BEYOND:
+    offset = number(args[2]) if len(args) > 3 else None
+    if offset is not None and offset + len(args[3]) <= BYTES_BEYOND:
         clamp(args, 2, BYTES_MAX, 1 << 63)
 
 
@@ -65,7 +69,7 @@ def bitfield(args):
 
 
 def relative_ttl(args):
-    """A TTL that can run out during the sequence becomes a far one; zero and less delete at once."""
+    """A TTL that can run out during the sequence becomes a far one. (Zero and less delete.)"""
     place, far = RELATIVE_TTL[args[0].upper()]
     if place < len(args):
         clip_time(args, place, far)
@@ -133,7 +137,7 @@ def config(args):
         return
     for place in range(2, len(args), 2):
         word = args[place].lower()
-        if word in (b"requirepass", b"maxclients", b"bind", b"port", b"dir", b"logfile", b"unixsocket"):
+        if word in FORBIDDEN_DIRECTIVES:
             args[place] = b"loglevel"
         value = number(args[place + 1]) if place + 1 < len(args) else None
         if word == b"timeout" and value is not None and 0 < value < 1000:
