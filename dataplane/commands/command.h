@@ -179,7 +179,8 @@ bool call_option(const struct call *call, uint32_t position, const char *word); 
 bool text_is(struct text text, const char *word);                               /* case-insensitive equality */
 void call_wrong_arity(struct call *call);
 void call_syntax_error(struct call *call);
-/* Another argument vector for the journal (copied). NULL/0 argc: the command is not journaled although it changed something. */
+/* Another argument vector for the journal (copied; without memory for that the original one goes). NULL/0 argc: the command is not
+ * journaled although it changed something. */
 void call_propagate(struct call *call, uint32_t argc, const struct text *argv);
 /* CMD_WALK: run again at this slot (on its owner); -1 ends the walk. */
 static inline void call_continue_at(struct call *call, int32_t slot) { call->continue_slot = slot; }
