@@ -549,6 +549,10 @@ void client_job_done(struct worker *worker, struct job *job)
         job_destroy(job);
         return;
     }
+    if (client == NULL) { /* the server's own: nobody waits for the answer */
+        job_destroy(job);
+        return;
+    }
     client_reply_begin(client);
     if ((client->flags & CLIENT_SCATTERED) != 0) {
         if (--client->plan->open > 0)

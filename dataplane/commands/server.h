@@ -9,4 +9,7 @@
 /* Sets a client's text of printable characters (an empty one clears it). Replies "<what> cannot contain ..." and returns false. */
 bool client_set_text(struct call *call, char **field, struct text value, const char *what);
 
+/* Replies one (verbatim) text whose pieces lie in the parts of a gather. */
+void reply_gathered_text(struct call *call);
+
 #endif

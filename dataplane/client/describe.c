@@ -1,0 +1,48 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "dataplane/client/client.h"
+#include "dataplane/client/input.h"
+
+enum { CLIENT_BASE_BYTES = sizeof(struct client) };
+
+static void flag_letters(const struct client *client, char letters[16])
+{
+    static const struct { uint32_t flag; char letter; } rows[] = {
+        { CLIENT_MONITOR, 'O' }, { CLIENT_MULTI, 'x' }, { CLIENT_DIRTY_EXEC, 'd' }, { CLIENT_CLOSE_AFTER_REPLY, 'c' },
+        { CLIENT_CLOSED, 'A' }, { CLIENT_UNIX, 'U' }, { CLIENT_READONLY, 'r' }, { CLIENT_NO_EVICT, 'e' },
+    };
+    int at = 0;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if ((client->flags & rows[i].flag) != 0)
+            letters[at++] = rows[i].letter;
+    if (client->session.no_touch)
+        letters[at++] = 'T';
+    if (at == 0)
+        letters[at++] = 'N';
+    letters[at] = '\0';
+}
+
+size_t client_describe(const struct client *client, char *line, size_t line_bytes)
+{
+    const struct worker *worker = client->worker;
+    uint64_t pending = client->conn == NULL ? 0 : client->conn->pending_bytes;
+    char letters[16];
+    int len;
+
+    flag_letters(client, letters);
+    len = snprintf(line, line_bytes,
+                   "id=%llu addr=%s laddr=%s fd=%d name=%.200s age=%lld idle=%lld flags=%s db=%u sub=0 psub=0 ssub=0 multi=%d qbuf=%zu qbuf-free=%zu "
+                   "argv-mem=0 multi-mem=%llu rbs=0 rbp=0 obl=0 oll=%d omem=%llu tot-mem=%llu events=r cmd=%s user=default redir=-1 resp=%u "
+                   "lib-name=%.100s lib-ver=%.100s",
+                   (unsigned long long)client->session.client_id, client->peer, client->local, client->conn == NULL ? -1 : client->conn->fd,
+                   client->name == NULL ? "" : client->name, (long long)(worker->now_unix_ms - client->created_unix_ms) / 1000,
+                   (long long)(worker->now_unix_ms - client->last_active_unix_ms) / 1000, letters, client->session.db,
+                   (client->flags & CLIENT_MULTI) != 0 ? (int)client->multi.count : -1, input_len(&client->input),
+                   client->input.capacity - input_len(&client->input), (unsigned long long)client->multi.bytes, pending > 0,
+                   (unsigned long long)pending, (unsigned long long)(CLIENT_BASE_BYTES + client->input.capacity + client->multi.bytes + pending),
+                   client->last_command == NULL ? "NULL" : command_full_name(worker->node->commands, client->last_command), client->session.resp,
+                   client->library_name == NULL ? "" : client->library_name, client->library_version == NULL ? "" : client->library_version);
+    return (size_t)len < line_bytes ? (size_t)len : line_bytes - 1;
+}
