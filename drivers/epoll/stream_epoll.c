@@ -507,6 +507,10 @@ static bool ep_deliver(struct ep_stream *stream, struct ep_conn *conn, struct st
         stream->graves = conn;
         return true;
     }
+    if ((conn->flags & EP_DRAIN_DUE) && conn->base.pending_bytes > 0) {
+        /* More was committed since. */
+        conn->flags = (conn->flags & ~(unsigned)EP_DRAIN_DUE) | EP_DRAIN_WANTED;
+    }
     if (conn->flags & EP_DRAIN_DUE) {
         conn->flags &= ~(unsigned)EP_DRAIN_DUE;
         *event = ep_event(STREAM_DRAINED, conn);

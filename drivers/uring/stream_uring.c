@@ -139,6 +139,10 @@ static bool ur_deliver(struct ur_stream *stream, struct ur_conn *conn, struct st
         *event = ur_event(STREAM_END, conn);
         return true;
     }
+    if ((conn->flags & UR_DRAIN_DUE) && conn->base.pending_bytes > 0) {
+        /* More was committed since. */
+        conn->flags = (conn->flags & ~(unsigned)UR_DRAIN_DUE) | UR_DRAIN_WANTED;
+    }
     if (conn->flags & UR_DRAIN_DUE) {
         conn->flags &= ~(unsigned)UR_DRAIN_DUE;
         *event = ur_event(STREAM_DRAINED, conn);

@@ -211,9 +211,7 @@ DRIVER_TEST(drops_output_when_it_closes_at_once)
     fixture_close(fixture);
 }
 
-enum {
-    STATES = 64
-};
+enum { STATES = 64 };
 
 /* Brings a connection into one of many states and closes it there. */
 static void close_in_state(struct fixture *fixture, unsigned state)
