@@ -58,7 +58,7 @@ static int64_t chunk_bytes(const struct node *node, int64_t limit)
 {
     int64_t chunk = limit / (64 * (int64_t)node->worker_count);
 
-    if (chunk > EVICT_CHUNK_MAX_BYTES)
+    if (limit == 0 || chunk > EVICT_CHUNK_MAX_BYTES)
         return EVICT_CHUNK_MAX_BYTES;
     return chunk < EVICT_CHUNK_MIN_BYTES ? EVICT_CHUNK_MIN_BYTES : chunk;
 }
@@ -85,7 +85,7 @@ static int64_t excess(struct worker *worker, int64_t limit)
 {
     int64_t drawn = draw(worker, limit) + fixed_bytes(worker->node);
 
-    if (drawn <= limit)
+    if (limit == 0 || drawn <= limit)
         return drawn - limit;
     return evict_used_bytes(worker->node) - limit;
 }
@@ -340,10 +340,9 @@ bool evict_run(struct worker *worker, uint32_t budget_us)
     int64_t limit = atomic_load_explicit(&node->config->maxmemory, memory_order_relaxed);
     bool empty;
 
-    if (limit == 0)
-        return false;
+    /* What this worker holds is drawn also without a limit: one may be set while it sleeps. */
     int64_t over = excess(worker, limit);
-    if (over <= 0 || !evicts(node))
+    if (limit == 0 || over <= 0 || !evicts(node))
         return false;
     int64_t goal = share(worker, over);
     return goal > 0 && evict_bytes(worker, goal, budget_us, &empty) < goal && !empty;
