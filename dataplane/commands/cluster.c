@@ -47,7 +47,8 @@ static void host_of(const struct client *client, char host[HOST_MAX])
 /* The process's id with the worker's number in its last four digits. */
 static void worker_node_id(const struct node *node, uint32_t worker, char id[NODE_ID_CHARS + 1])
 {
-    snprintf(id, NODE_ID_CHARS + 1, "%.36s%04x", node->node_id, worker);
+    memcpy(id, node->node_id, NODE_ID_CHARS - 4);
+    snprintf(id + NODE_ID_CHARS - 4, 5, "%04x", worker & 0xffff);
 }
 
 void client_moved_text(struct client *client, uint16_t slot, uint32_t owner, char *text, size_t text_bytes)
