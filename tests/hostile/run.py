@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Hostile input against a running server: it stays up, answers others, and its memory stays bounded.
+"""Hostile input against a running server: it stays up, answers others, keeps its memory bounded.
 
     run.py --server build/polluxd [--quick] [--only TEXT] [--workers 1,4] [--drivers uring]
     run.py --server /usr/bin/redis-server --as-redis     proves the tests that both share

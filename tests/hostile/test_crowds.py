@@ -30,6 +30,10 @@ def crowd(t, server, count):
     return conns
 
 
+def connected(control):
+    return int(info_fields(control.must("INFO", "clients"))["connected_clients"])
+
+
 def roomy(t, count, directives=None):
     return t.start({"maxclients": str(count + 100), **(directives or {})},
                    file_limit=(count + 1000, max(count + 1000, 20_000)))
@@ -48,16 +52,14 @@ def test_idle_crowd(t):
         for conn in conns:
             assert conn.read() == b"OK"
         with server.client() as control:
-            clients = int(info_fields(control.must("INFO", "clients"))["connected_clients"])
-            assert clients >= count, clients
+            assert connected(control) >= count, connected(control)
             assert control.must("CLIENT", "LIST").count(b"\n") >= count
         for number in range(0, count, 97):
             assert conns[number].must("GET", f"idle:{number}") == str(number).encode()
         for conn in conns:
             conn.close()
         with server.client() as control:
-            poll(lambda: int(info_fields(control.must("INFO", "clients"))["connected_clients"]) < 50,
-                 30, what="clients gone")
+            poll(lambda: connected(control) < 50, 30, what="clients gone")
     server.stop()
 
 
@@ -199,8 +201,7 @@ def test_coming_and_going(t):
         counts = crew.run(t.seconds(3, 10))
         t.note(f"{counts['connections']} connections")
         with server.client() as control:
-            poll(lambda: int(info_fields(control.must("INFO", "clients"))["connected_clients"]) < 20,
-                 30, what="clients gone")
+            poll(lambda: connected(control) < 20, 30, what="clients gone")
             assert control.must("PING") == b"PONG"
     server.stop()
 

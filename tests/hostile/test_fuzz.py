@@ -1,8 +1,9 @@
 """Random mutations of valid streams: the server answers as redis does, or at least stays whole."""
 import random
 
+from harness.load import Crew
 from harness.oracle import start_oracle
-from harness.resp import encode
+from harness.resp import Conn, encode
 from harness.runner import case
 from test_protocol import talk
 from watch import Watch
@@ -90,8 +91,6 @@ def test_random_bytes(t):
 @case(workers=(4,), drivers="each")
 def test_mutated_streams_on_many_connections(t):
     """The same, all at once, with connections cut off in the middle."""
-    from harness.load import Crew
-    from harness.resp import Conn
     server = t.server
     with Watch(t, server):
         crew = Crew(t.seed)

@@ -35,8 +35,8 @@ def test_getkeys_of_anything(t):
     """COMMAND GETKEYS of malformed commands answers an error, as redis does."""
     oracle = start_oracle(t)
     names = ["GET", "SET", "MSET", "MSETNX", "MGET", "BITOP", "COPY", "RENAME", "OBJECT", "MEMORY",
-             "LCS", "BITFIELD", "DEL", "CLIENT", "CONFIG", "COMMAND", "SCAN", "WATCH", "EXEC", "DEBUG",
-             "XYZZY", "", "GETKEYS", "GEORADIUS_X"]
+             "LCS", "BITFIELD", "DEL", "CLIENT", "CONFIG", "COMMAND", "SCAN", "WATCH", "EXEC",
+             "DEBUG", "XYZZY", "", "GETKEYS", "GEORADIUS_X"]
     tails = [(), ("a",), ("a", "b"), ("a", "b", "c"), ("ENCODING", "a"), ("USAGE",), ("-1", "a"),
              ("9223372036854775807", "a"), ("a",) * 100, ("", ""), ("NOSUCH", "a", "b")]
     with Watch(t, t.server), oracle.client() as theirs:

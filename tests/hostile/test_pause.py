@@ -1,7 +1,7 @@
 """CLIENT PAUSE with numbers that overflow, and UNPAUSE while everything is paused."""
 import time
 
-from harness.resp import Err
+from harness.resp import Conn, Err, encode
 from harness.runner import case
 
 FAR = [9223372036854775807, 9223372036854775806, 9223372036854775, 4611686018427387904]
@@ -47,7 +47,6 @@ def test_paused_pipelines_are_bounded(t):
     control = t.connect(server)
     control.must("CLIENT", "PAUSE", 60_000, "WRITE")
     before = server.rss_bytes()
-    from harness.resp import Conn, encode
     conns = [Conn(server.address, timeout=0.3) for _ in range(20)]
     sent = []
     data = encode("APPEND", "k", "x" * 1000)
@@ -63,7 +62,7 @@ def test_paused_pipelines_are_bounded(t):
             sent.append(done)
         grown = server.rss_bytes() - before
         t.note(f"{sum(sent)} commands sent, RSS +{grown >> 20} MB")
-        assert grown < 160 << 20, f"RSS grew by {grown >> 20} MB"
+        assert grown < 160 << 20 or not t.rss_counts, f"RSS grew by {grown >> 20} MB"
         control.must("CLIENT", "UNPAUSE")
         assert control.must("PING") == b"PONG"
     finally:

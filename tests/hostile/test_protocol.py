@@ -39,7 +39,7 @@ CROSS_PROTOCOL = [b"POST / HTTP/1.1\r\nHost: x\r\n\r\nSET hacked 1\r\n",
 
 
 def talk(port, pieces, half_close=True):
-    """Sends the pieces, ends the sending side, returns all bytes up to the end of the connection."""
+    """Sends the pieces, ends the sending side, returns all bytes up to the end."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as conn:
         conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         answer = b""

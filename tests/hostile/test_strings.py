@@ -22,11 +22,13 @@ def number_commands():
     for edge in EDGES:
         yield from [
             ("INCRBY", "int", edge), ("DECRBY", "int", edge), ("INCRBYFLOAT", "float", edge),
-            ("SETEX", "ttl", edge, "v"), ("PSETEX", "ttl", edge, "v"), ("SET", "ttl", "v", "EX", edge),
-            ("SET", "ttl", "v", "PX", edge), ("SET", "ttl", "v", "EXAT", edge),
+            ("SETEX", "ttl", edge, "v"), ("PSETEX", "ttl", edge, "v"),
+            ("SET", "ttl", "v", "EX", edge), ("SET", "ttl", "v", "PX", edge),
+            ("SET", "ttl", "v", "EXAT", edge),
             ("SET", "ttl", "v", "PXAT", edge), ("GETEX", "s", "EX", edge),
-            ("GETEX", "s", "PXAT", edge), ("SET", "s", "v"), ("EXPIRE", "s", edge), ("SET", "s", "v"),
-            ("PEXPIRE", "s", edge), ("SET", "s", "v"), ("EXPIREAT", "s", edge), ("SET", "s", "v"),
+            ("GETEX", "s", "PXAT", edge), ("SET", "s", "v"), ("EXPIRE", "s", edge),
+            ("SET", "s", "v"), ("PEXPIRE", "s", edge), ("SET", "s", "v"),
+            ("EXPIREAT", "s", edge), ("SET", "s", "v"),
             ("PEXPIREAT", "s", edge), ("SET", "s", "value"), ("TTL", "s"),
             ("GETBIT", "s", edge), ("SELECT", edge), ("SELECT", "0"), ("SCAN", "0", "COUNT", edge),
             ("COPY", "s", "s", "DB", edge), ("MOVE", "nokey", edge), ("SWAPDB", edge, "0"),

@@ -5,6 +5,8 @@ import subprocess
 import sys
 import threading
 
+from harness.server import tail
+
 PROBER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "prober.py")
 PROBES = 8          # connections of the prober: with several workers it meets most of them
 GAP_LIMIT_S = 1.0   # the target is 0.1; the machine may be shared, and the figure is printed
@@ -53,7 +55,7 @@ class Watch:
         self._stop.set()
         self.sampler.join(5)
         assert self.server.alive(), \
-            f"the server is gone, status {self.server.process.poll()}\n{self.server.output()[-3000:]}"
+            f"the server is gone, status {self.server.process.poll()}\n{tail(self.server.output())}"
         output, _ = self.prober.communicate(timeout=60)
         if kind is not None:
             return
@@ -65,5 +67,6 @@ class Watch:
         assert self.result["rounds"] > 0, "the prober was never answered"
         assert self.result["longest_s"] < self.gap_s, \
             f"PING took {self.result['longest_s']:.2f} s during the attack"
-        assert grown < self.grow, f"RSS grew by {grown // MB} MB, allowed {self.grow // MB} MB"
+        assert grown < self.grow or not self.t.rss_counts, \
+            f"RSS grew by {grown // MB} MB, allowed {self.grow // MB} MB"
         assert not self.server.alarms(), self.server.alarms()

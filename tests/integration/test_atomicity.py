@@ -161,6 +161,7 @@ def test_msetnx_is_all_or_nothing(t):
                 if won:
                     values = conn.must("MGET", *order)
                     assert values == [mark.encode()] * 6, f"MSETNX set only a part: {values}"
+                    crew.stop.wait(rng.random() * 0.002)
                     assert conn.must("DEL", *order) == 6
                     wins[number] = wins.get(number, 0) + 1
                     crew.count("wins")

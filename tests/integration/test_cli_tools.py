@@ -128,7 +128,8 @@ def test_benchmark_cluster(t):
     for extra in ((), ("-P", 16)):
         status, output = run_to_end(
             ["redis-benchmark", "-p", str(points.ports[0]), "--cluster", "-q", "-t",
-             "set,get,incr,mset", "-n", str(requests), "-r", "100000", *map(str, extra)], timeout_s=60)
+             "set,get,incr,mset", "-n", str(requests), "-r", "100000", *map(str, extra)],
+            timeout_s=60)
         assert status == 0, output
         assert f"Cluster has {t.workers} master nodes" in output, output
         assert "rror" not in output and "MOVED" not in output, output

@@ -2,7 +2,7 @@
 import time
 
 from harness.oracle import start_oracle
-from harness.resp import Err
+from harness.resp import Err, encode
 from harness.runner import case
 from harness.server import poll
 from harness.slots import KeyNames
@@ -181,7 +181,6 @@ def test_killed_in_the_middle_of_things(t):
     control = t.connect(server)
     control.must("SET", "big", "x" * 1_000_000)
     names = KeyNames("kill:").spread(8)
-    from harness.resp import encode
     for _ in range(3):
         conns = [server.client(recv_buffer=4096) for _ in range(20)]
         for number, conn in enumerate(conns):
@@ -228,7 +227,6 @@ def test_pause_holds_exec_with_writes_and_keeps_order(t):
     conn, writer = t.client(), t.client()
     a, b = KeyNames("hold:").spread(2)
     conn.must("CLIENT", "PAUSE", 60000, "WRITE")
-    from harness.resp import encode
     writer.raw(b"".join(encode(*command) for command in [
         ("GET", a), ("MULTI",), ("SET", a, 1), ("GET", a), ("EXEC",), ("SET", b, 2), ("GET", b)]))
     assert writer.read() is None
@@ -256,7 +254,6 @@ def test_pause_stops_expiry(t):
 def test_reply_modes(t):
     conn = t.client()
     a, b = KeyNames("reply:").spread(2)
-    from harness.resp import encode
     conn.raw(b"".join(encode(*command) for command in [
         ("CLIENT", "REPLY", "OFF"), ("SET", a, 1), ("SET", b, 2), ("NOSUCH",), ("MGET", a, b),
         ("CLIENT", "REPLY", "ON"), ("MGET", a, b),

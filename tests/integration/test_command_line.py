@@ -1,9 +1,11 @@
 """How the program is called: arguments, files, standard input, and refusals that say why."""
 import os
-
-from harness.runner import case
-from harness.server import Server, free_ports, run_to_end
+import socket
 import subprocess
+
+from harness.resp import Conn
+from harness.runner import case
+from harness.server import Server, free_ports, poll, run_to_end
 
 
 def refused(t, arguments, *needles, config_text=None, redis_needles=None):
@@ -150,8 +152,6 @@ def test_configuration_from_standard_input(t):
     try:
         process.stdin.write(text.encode())
         process.stdin.close()
-        from harness.resp import Conn
-        from harness.server import poll
 
         def connect():
             try:
@@ -172,7 +172,6 @@ def test_configuration_from_standard_input(t):
 
 @case(workers=(1,))
 def test_refused_port_and_address_end_with_status_one(t):
-    import socket
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -3,7 +3,7 @@ import time
 
 from harness.runner import case
 from harness.server import poll
-from harness.slots import KeyNames, range_of
+from harness.slots import KeyNames, range_of, slot_of
 
 
 def now_ms(conn):
@@ -145,7 +145,6 @@ def test_expiry_follows_a_moved_slot(t):
     names = KeyNames("moved:")
     first, last = range_of(0, t.workers)
     keys = [names.in_range(first, last) for _ in range(200)]
-    from harness.slots import slot_of
     conn.pipe([("SET", key, 1, "PX", 800) for key in keys])
     for key in keys:
         conn.must("POLLUX", "MOVE-SLOT", slot_of(key), t.workers - 1)

@@ -1,4 +1,4 @@
-"""The merged journal of all workers: replayed elsewhere it gives the same data, prefix by prefix."""
+"""The merged journal of all workers: replayed elsewhere it gives the same data."""
 import os
 import shutil
 

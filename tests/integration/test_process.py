@@ -4,6 +4,7 @@ import signal
 import socket
 import time
 
+from harness.load import Crew
 from harness.resp import Closed, Conn, Err, encode
 from harness.runner import case
 from harness.server import Server, free_ports, poll, run_to_end, directive_arguments
@@ -93,7 +94,6 @@ def test_large_replies_are_flushed_at_the_end(t):
 @case(workers=(1, 4))
 def test_sigterm_under_load(t):
     """Ends soon and cleanly while clients keep writing, and although one never reads."""
-    from harness.load import Crew
     server = t.start()
     lazy = server.client(recv_buffer=4096)
     lazy.must("SET", "big", "x" * 1_000_000)

@@ -1,4 +1,6 @@
 """redis-py as Debian ships it: plain, pipelines, locks, cluster."""
+import inspect
+import os
 import warnings
 
 from harness.cluster import Endpoints
@@ -12,7 +14,6 @@ import redis
 
 def protocols():
     """The protocols that this version of redis-py can speak."""
-    import inspect
     known = inspect.signature(redis.Connection.__init__).parameters
     return [2, 3] if "protocol" in known else [2]
 
@@ -113,7 +114,6 @@ def test_monitor_and_pool(t):
 
 @case(workers=(1, 4))
 def test_unix_socket_and_password(t):
-    import os
     path = os.path.join(t.temp_dir(), "server.sock")
     server = t.start({"unixsocket": path, "requirepass": "secret"}, protocol_password="secret")
     with redis.Redis(unix_socket_path=path, password="secret", db=3) as client:

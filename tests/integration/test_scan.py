@@ -1,6 +1,8 @@
 """SCAN: what is there throughout is returned, whatever the table does meanwhile."""
 from harness.load import Crew
+from harness.pollux import mover
 from harness.runner import case
+from harness.server import poll
 from harness.slots import KeyNames, slot_of
 
 
@@ -147,7 +149,6 @@ def test_guarantee_under_concurrent_churn(t):
 
 @case(workers=(2, 4), pollux=True, timeout=120)
 def test_guarantee_across_slot_moves(t):
-    from harness.pollux import mover
     stay = fill(t.client(), "stay:", 2000)
     slots = [slot_of(name) for name in stay]
     crew = Crew(t.seed)
@@ -177,7 +178,6 @@ def test_expired_keys_are_not_returned(t):
         conn.pipe([("SET", f"gone:{n}", 1, "PX", 1) for n in range(200)])
         stay = fill(conn, "stay:", 200)
         conn.must("SET", "end", 1, "PX", 20)
-        from harness.server import poll
         poll(lambda: conn.must("EXISTS", "end") == 0, 5, what="deadline")
         assert set(scan_all(conn, "COUNT", 10)) == stay
         assert set(conn.must("KEYS", "*")) == stay

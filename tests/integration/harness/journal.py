@@ -5,7 +5,7 @@ Pollux records with DEBUG JOURNAL; with --as-redis the AOF of redis-server stand
 import glob
 import os
 
-from .resp import encode, info_fields
+from .resp import Err, encode, info_fields
 from .server import poll
 
 
@@ -71,7 +71,6 @@ def commands(path):
 
 def replay(conn, stream):
     """Runs the commands through a connection; fails at the first error reply, inside EXEC too."""
-    from .resp import Err
     for first in range(0, len(stream), 500):
         part = stream[first:first + 500]
         conn.raw(b"".join(encode(*command) for command in part))

@@ -9,8 +9,8 @@ import traceback
 class Crew:
     """Runs functions in threads until the time is over or one fails.
 
-    A function gets (crew, rng, number) and loops `while crew.going()`. The first exception stops the
-    crew and is raised again by `run`. `counts` collects what the functions did (crew.count).
+    A function gets (crew, rng, number) and loops `while crew.going()`. The first exception stops
+    the crew and is raised again by `run`. `counts` collects what the functions did (crew.count).
     """
 
     def __init__(self, seed):
@@ -44,7 +44,7 @@ class Crew:
             self.stop.set()
 
     def run(self, seconds, join_s=30.0, on_stuck=None):
-        """Runs all jobs for `seconds`; returns the counts. `on_stuck()` gives text on what hangs."""
+        """Runs all jobs for `seconds`; returns the counts. `on_stuck()` tells what hangs."""
         self._deadline = time.monotonic() + seconds
         threads = [threading.Thread(target=self._body, args=job, daemon=True,
                                     name=f"{job[0].__name__}-{job[1]}") for job in self.jobs]

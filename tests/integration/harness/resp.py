@@ -1,7 +1,7 @@
 """A plain RESP2/RESP3 client for tests.
 
-Unlike a client library it hides nothing: errors come back as values, bytes stay bytes, raw bytes can
-be sent in any fragmentation, and pushes are seen where they arrive. One object serves one thread.
+Unlike a client library it hides nothing: errors come back as values, bytes stay bytes, raw bytes
+can be sent in any fragmentation, pushes are seen where they arrive. One object serves one thread.
 """
 import socket
 

@@ -10,13 +10,13 @@ import importlib.util
 import os
 import random
 import signal
-import sys
 import tempfile
+import threading
 import shutil
 import time
 import traceback
 
-from .server import Server, Target, tail
+from .server import Server, Target, built_with_sanitizer, tail
 
 
 class Skip(Exception):
@@ -44,6 +44,7 @@ class Context:
         self.session = session
         self.target = session.target
         self.as_redis = session.target.as_redis
+        self.rss_counts = not session.target.sanitized
         self.quick = session.quick
         self.workers = workers
         self.driver = driver
@@ -52,12 +53,14 @@ class Context:
         self.notes = []
         self._cleanups = []
         self._shared = None
+        self._lock = threading.Lock()
 
     @property
     def server(self):
-        if self._shared is None:
-            self._shared = self.session.shared_server(self.workers, self.driver)
-        return self._shared
+        with self._lock:  # also asked for by the threads of a load
+            if self._shared is None:
+                self._shared = self.session.shared_server(self.workers, self.driver)
+            return self._shared
 
     def seconds(self, quick, full):
         """How long a load runs."""
@@ -112,7 +115,8 @@ class Session:
     """One invocation of run.py."""
 
     def __init__(self, options, folder):
-        self.target = Target(os.path.abspath(options.server), options.as_redis)
+        self.target = Target(os.path.abspath(options.server), options.as_redis,
+                             built_with_sanitizer(options.server))
         self.quick = options.quick
         self.seed = options.seed
         self.options = options
@@ -266,7 +270,7 @@ def counts(text):
 
 
 def main(folder, description):
-    """Parses the arguments, runs the tests of `folder`, prints the closing line, returns a status."""
+    """Parses the arguments, runs the tests of `folder`, prints the closing line; exit status."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--server", required=True, help="path of polluxd")
     parser.add_argument("--as-redis", action="store_true",

@@ -3,6 +3,7 @@ import dataclasses
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -36,6 +37,12 @@ class Target:
     """The program under test."""
     path: str
     as_redis: bool = False
+    sanitized: bool = False  # RSS says nothing then: shadow memory, redzones, quarantine
+
+
+def built_with_sanitizer(path):
+    with open(path, "rb") as source:
+        return re.search(rb"__[at]san_init", source.read()) is not None
 
 
 def poll(condition, timeout_s=10.0, step_s=0.01, what="condition"):
@@ -111,7 +118,6 @@ class Server:
 
         def limit():
             if file_limit:
-                import resource
                 resource.setrlimit(resource.RLIMIT_NOFILE, file_limit)
 
         try:
