@@ -96,7 +96,9 @@ size_t memory_usable(size_t size_bytes)
 
 void *memory_alloc(struct memory *memory, size_t size_bytes)
 {
-    void *block = fails(memory) ? NULL : malloc(size_bytes);
+    /* ASan ends the program where malloc would return NULL. */
+    const size_t most = (size_t)1 << 36;
+    void *block = fails(memory) || size_bytes > most ? NULL : malloc(size_bytes);
 
     if (block != NULL)
         count(memory, (int64_t)size_bytes);
@@ -140,7 +142,8 @@ void memory_discard_lines(void *block, size_t size_bytes, size_t was_bytes, size
 
 void *memory_pack_lines(struct memory *memory, void *block, size_t size_bytes)
 {
-    void *better = memory_alloc_lines(memory, size_bytes);
+    bool may_move = size_bytes <= MEMORY_LINES_MAX * MEMORY_LINE_BYTES;
+    void *better = may_move ? memory_alloc_lines(memory, size_bytes) : NULL;
 
     if (better == NULL)
         return NULL;

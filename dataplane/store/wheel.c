@@ -16,7 +16,7 @@ enum {
     WHEEL_SEGMENT_MIN_BYTES = 64,
     WHEEL_SEGMENT_MAX_BYTES = 512,
     /* How many segments of a chain are tried for one of the right database that has room. */
-    WHEEL_OPEN_SEGMENTS = 4,
+    WHEEL_OPEN_SEGMENTS = 8,
 };
 _Static_assert(WHEEL_FINE_BITS + (WHEEL_LEVELS - 1) * WHEEL_COARSE_BITS >= 63 - 6,
                "every deadline has a bucket");
