@@ -117,7 +117,7 @@ def client(args):
 
 def debug(args):
     allowed = {
-        b"SLEEP", b"OBJECT", b"SET-ACTIVE-EXPIRE", b"STRINGMATCH-LEN", b"ERROR", b"PROTOCOL",
+        b"SLEEP", b"OBJECT", b"SET-ACTIVE-EXPIRE", b"ERROR", b"PROTOCOL",
         b"DIGEST", b"DIGEST-VALUE", b"HTSTATS",
     }  # fmt: skip
     sub = args[1].upper() if len(args) > 1 else b"DIGEST"

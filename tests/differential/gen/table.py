@@ -143,7 +143,7 @@ ROWS = [
      "|HISTOGRAM (commandname|text)*)"),
     ("server", 1, "MEMORY", "(DOCTOR|HELP|PURGE|STATS|text|USAGE key (SAMPLES int)?)"),
     ("server", 2, "MEMORY", "USAGE key (SAMPLES count)?"),
-    ("server", 2, "DEBUG", "(OBJECT key|STRINGMATCH-LEN count pattern|ERROR text|DIGEST"
+    ("server", 2, "DEBUG", "(OBJECT key|ERROR text|DIGEST"
      "|DIGEST-VALUE (key)+|SLEEP 0|SET-ACTIVE-EXPIRE 1)"),
     ("server", 2, "DEBUG", "PROTOCOL protocoltype"),
     ("server", 4, "COMMAND", "INFO (commandname)+"),
