@@ -219,12 +219,13 @@ size_t fixture_read(struct fixture *fixture, int fd, char *data, size_t len_byte
 
     while (got < len_bytes) {
         cr_assert(clock_now_us() < end_us, "%zu of %zu bytes after the deadline", got, len_bytes);
-        fixture_step(fixture, 1000);
         ssize_t result = recv(fd, data + got, len_bytes - got, MSG_DONTWAIT);
         if (result == 0 || (result < 0 && errno == ECONNRESET))
             return got;
         if (result > 0)
             got += (size_t)result;
+        else
+            fixture_step(fixture, 1000);
     }
     return got;
 }
