@@ -237,9 +237,11 @@ static uint32_t allowance(struct worker *worker, uint64_t now_us, uint32_t budge
     }
     uint64_t earned = (now_us - expire->credited_us) / EXPIRE_SHARE;
     expire->credited_us += earned * EXPIRE_SHARE;
-    expire->credit_us += earned;
+    expire->credit_us += (int64_t)earned;
     if (expire->credit_us > EXPIRE_CREDIT_MAX_US)
         expire->credit_us = EXPIRE_CREDIT_MAX_US;
+    if (expire->credit_us <= 0)
+        return 0;
     return expire->credit_us < budget_us ? (uint32_t)expire->credit_us : budget_us;
 }
 
@@ -292,9 +294,7 @@ bool expire_run(struct worker *worker, uint32_t budget_us)
         more = work(worker);
         now_us = clock_now_us();
     }
-    uint64_t used_us = now_us - start_us;
-    worker->expire.credit_us -=
-        used_us < worker->expire.credit_us ? used_us : worker->expire.credit_us;
+    worker->expire.credit_us -= (int64_t)(now_us - start_us);
     return more && (!far_behind(worker) || worker->expire.credit_us > 0);
 }
 

@@ -33,7 +33,7 @@ enum {
 };
 
 struct expire {           /* zeroed is ready */
-    uint64_t credit_us;   /* CPU time that a long backlog may still use */
+    int64_t credit_us;    /* time that a long backlog may still use; negative: it has overdrawn */
     uint64_t credited_us; /* when credit was last given */
 };
 
