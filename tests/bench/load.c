@@ -386,15 +386,22 @@ static int load_routes(struct load *load)
 {
     const struct options *options = &load->options;
     const struct key_format *format = &options->request.format;
-    int status = options->cluster ? routes_init_cluster(&load->routes, options->host, options->port,
-                                                        format, options->keys)
-                                  : routes_init_single(&load->routes, options->host, options->port,
-                                                       format, options->keys);
+    int status;
+
+    if (options->cluster)
+        status =
+            routes_init_cluster(&load->routes, options->host, options->port, format, options->keys);
+    else if (options->split > 0)
+        status = routes_init_split(&load->routes, options->host, options->port, format,
+                                   options->keys, options->split);
+    else
+        status =
+            routes_init_single(&load->routes, options->host, options->port, format, options->keys);
     if (status < 0)
         return load_fail("finding the server's ports", status);
     for (uint32_t i = 0; i < load->routes.count; i++) {
         if (load->routes.list[i].pick.count == 0)
-            return load_fail("a port without any key: take more keys", -EINVAL);
+            return load_fail("a port or slot range without any key: take more keys", -EINVAL);
     }
     return 0;
 }

@@ -46,6 +46,8 @@ static const struct option_row option_rows[] = {
     {"server-pid", OPTION_INT, AT(server_pid), 0, 1e9, "report the CPU time of this process"},
     {"cpu", OPTION_INT, AT(cpu), -1, 1023, "run on this core (-1: any)"},
     {"cluster", OPTION_FLAG, AT(cluster), 0, 0, "send each key to the port in CLUSTER SLOTS"},
+    {"split", OPTION_U32, AT(split), 0, OPTIONS_SPLIT_MAX,
+     "each connection keeps to the keys of one of so many equal slot ranges (0: all keys)"},
     {"spin", OPTION_FLAG, AT(spin), 0, 0, "never sleep: the server pays for no wake-ups"},
     {"json", OPTION_FLAG, AT(json), 0, 0, "print one JSON object"},
     {"help", OPTION_FLAG, AT(help), 0, 0, "print this"},
@@ -111,6 +113,8 @@ static int options_check(const struct options *options)
         wrong = "--key-len has no room for the prefix, the tag and the digits of --keys";
     else if (options->request.format.group > options->keys)
         wrong = "--keys is less than one group";
+    else if (options->cluster && options->split > 0)
+        wrong = "--cluster deals the keys itself: it goes without --split";
     else if (options->cluster && strstr(options->mix, "setnew") != NULL)
         wrong =
             "setnew takes keys in turn, whichever port they belong to: it goes without --cluster";

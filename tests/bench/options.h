@@ -13,6 +13,7 @@
 enum {
     OPTIONS_CLIENTS_MAX = 60000,
     OPTIONS_PIPELINE_MAX = 4096,
+    OPTIONS_SPLIT_MAX = 256,
     OPTIONS_BURST_BYTES_MAX = 256 << 20, /* of one pipelined burst */
 };
 
@@ -31,6 +32,7 @@ struct options {
     int server_pid;    /* whose CPU time is read; 0: nobody's */
     int cpu;           /* to run on; -1: anywhere */
     bool cluster;
+    uint32_t split; /* equal slot ranges; a connection keeps to one. 0: it takes keys of all */
     bool spin;
     bool json;
     bool help;

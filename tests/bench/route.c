@@ -275,6 +275,27 @@ int routes_init_cluster(struct routes *routes, const char *host, const char *por
     return status;
 }
 
+int routes_init_split(struct routes *routes, const char *host, const char *port,
+                      const struct key_format *format, uint64_t keys, uint32_t parts)
+{
+    int16_t *owner = malloc(ROUTE_SLOTS * sizeof(*owner));
+
+    *routes = (struct routes){.list = calloc(ROUTES_MAX, sizeof(struct route)), .count = parts};
+    int status = owner == NULL || routes->list == NULL ? -ENOMEM : 0;
+    if (status == 0 && (keys > ROUTE_KEYS_MAX || parts > ROUTES_MAX))
+        status = -E2BIG;
+    for (uint32_t i = 0; status == 0 && i < parts; i++)
+        status = route_resolve(&routes->list[i], host, port);
+    for (uint32_t slot = 0; status == 0 && slot < ROUTE_SLOTS; slot++)
+        owner[slot] = (int16_t)(slot * parts / ROUTE_SLOTS);
+    if (status == 0)
+        status = route_deal(routes, format, route_numbers(format, keys), owner);
+    free(owner);
+    if (status < 0)
+        routes_fini(routes);
+    return status;
+}
+
 void routes_fini(struct routes *routes)
 {
     for (uint32_t i = 0; routes->list != NULL && i < routes->count; i++)

@@ -38,6 +38,11 @@ int routes_init_single(struct routes *routes, const char *host, const char *port
 int routes_init_cluster(struct routes *routes, const char *host, const char *port,
                         const struct key_format *format, uint64_t keys);
 
+/* One address as `parts` routes, each with the keys of one of as many equal ranges of slots: what a
+ * connection sends then belongs to one owner, while its keys are as random as before. */
+int routes_init_split(struct routes *routes, const char *host, const char *port,
+                      const struct key_format *format, uint64_t keys, uint32_t parts);
+
 void routes_fini(struct routes *routes);
 
 /* A connected blocking TCP socket with TCP_NODELAY, or a negative errno. */

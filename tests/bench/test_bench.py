@@ -5,6 +5,7 @@ Usage: test_bench.py LOAD ECHO [REDIS_SERVER]. Counts are checked against redis-
 odd behaviour (replies in pieces, MOVED, a stall) against a small server in this process.
 """
 
+import binascii
 import json
 import os
 import socket
@@ -134,6 +135,16 @@ class AgainstRedis(unittest.TestCase):
         self.assertEqual(loaded(self, self.server.port, mix="mget", **options)["nulls"], 5000)
         loaded(self, self.server.port, mix="setnew", requests=50, keys=50)
         self.assertEqual(loaded(self, self.server.port, mix="mget", **options)["nulls"], 0)
+
+    def test_split_keeps_a_connection_to_its_slot_range(self):
+        slots = {}
+        for clients in (1, 2):
+            self.client.call("FLUSHALL")
+            loaded(self, self.server.port, mix="mset", requests=200, split=2, clients=clients)
+            slots[clients] = [binascii.crc_hqx(key, 0) % 16384
+                              for key in self.client.call("KEYS", "*")]
+        self.assertLess(max(slots[1]), 8192)
+        self.assertGreater(max(slots[2]), 8191)
 
     def test_mset_and_incr_change_what_they_name(self):
         loaded(self, self.server.port, mix="mset", requests=10, keys=100, group=10, value_len=5)
