@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "dataplane/commands/command.h"
 #include "dataplane/store/keyspace.h"
+#include "dataplane/task.h"
 #include "drivers/clock.h"
 #include "drivers/stream.h"
 
@@ -22,11 +23,13 @@ enum {
     LISTENER_CORE_BASE = 1024,    /* + k: worker k's own port */
 };
 
+struct log;     /* drivers/log.h */
 struct watch;   /* slots/watch.h */
 struct journal; /* persist/journal.h: one worker's ring */
 
 struct node {
     struct config *config;
+    struct log *log;                                   /* NULL in tests without one */
     struct worker *workers[WORKERS_MAX];
     uint32_t worker_count;
     uint32_t database_count;
@@ -58,17 +61,31 @@ struct node {
     _Atomic uint64_t pause_generation;                 /* raised by PAUSE and UNPAUSE */
     _Atomic bool active_expire;                        /* DEBUG SET-ACTIVE-EXPIRE */
     _Atomic uint32_t journal_readers;                  /* 0: journals are off */
-    _Atomic int shutdown_request;                      /* enum node_shutdown */
+    _Atomic int shutdown_request;                      /* enum node_shutdown; set by the control thread */
     _Atomic uint64_t config_epoch;                     /* CLUSTER: raised by each slot move */
 
-    /* Set by the control thread; called from a worker, must not block (posts to the control thread). */
-    void (*control_post)(void *control, uint32_t what, const char *text);
-    void *control;
-    _Atomic uint64_t journal_done;                     /* DEBUG JOURNAL: raised by the control thread when a request is finished */
+    unsigned connections_max;                          /* of one worker: what the limit of open files may become */
+    const struct node_control *control_calls;          /* what the control thread offers; NULL in tests without one */
+    void *control;                                     /* its own */
 };
 
+/* SHUTS_DOWN: no new connections or bytes; what was read is executed and answered. */
 enum node_shutdown { NODE_RUNS = 0, NODE_SHUTS_DOWN = 1 };
-enum node_control { CONTROL_SHUTDOWN = 1, CONTROL_JOURNAL_START = 2, CONTROL_JOURNAL_STOP = 3, CONTROL_REOPEN_LOG = 4 };
+
+/* Calls up, into a room that this one does not know. */
+struct node_control {
+    /* Any thread, never blocks: has task->run(node, task) called on the control thread. */
+    void (*post)(void *control, struct task *task);
+    /* Any thread, never blocks: the server ends as with SIGTERM. */
+    void (*shut_down)(void *control);
+    /* Control thread only. 0 or negative errno: starts recording all changes into a file, in one order; ends that. */
+    int (*record)(void *control, const char *path);
+    int (*record_end)(void *control);
+    /* Control thread only: config_set with everything that a change of these directives asks for; it waits for the workers. */
+    int (*configure)(void *control, const struct config_span *words, unsigned count, bool local, char text[CONFIG_REASON_MAX]);
+    /* Any thread, under the configuration's mutex: puts a change into effect that needs no worker to be asked (config_apply). */
+    const char *(*apply)(void *control, const struct config *config, const struct config_change *changes, unsigned count, unsigned *culprit);
+};
 
 static inline uint32_t node_owner(const struct node *node, uint32_t slot)
 {

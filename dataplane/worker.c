@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #ifdef POLLUX_JEMALLOC
 #include <jemalloc/jemalloc.h>
 #endif
@@ -106,12 +107,25 @@ int worker_create(struct worker **worker_out, struct node *node, uint32_t index,
     return 0;
 }
 
-void worker_destroy(struct worker *worker)
+void worker_empty(struct worker *worker)
 {
+    if (worker->stream != NULL)
+        worker->driver->destroy(worker->stream);
+    worker->stream = NULL;
     if (worker->clients != NULL)
         clients_destroy(worker);
     if (worker->lazyfree != NULL)
         lazyfree_destroy(worker, worker->lazyfree);
+    worker->lazyfree = NULL;
+    for (uint32_t i = 0; i < worker->listener_count; i++)
+        if (worker->listeners[i].fd >= 0)
+            close(worker->listeners[i].fd);
+    worker->listener_count = 0;
+}
+
+void worker_destroy(struct worker *worker)
+{
+    worker_empty(worker);
     if (worker->wheel != NULL)
         wheel_destroy(worker->wheel);
     if (worker->command_stats != NULL)
@@ -248,7 +262,7 @@ static int wait_for_events(struct worker *worker, struct stream_event *events, b
         atomic_store_explicit(&worker->sleeping, 1, memory_order_relaxed);
         /* Pairs with mail_flush: either we see the mail, or its sender sees that we sleep. */
         atomic_thread_fence(memory_order_seq_cst);
-        if (mail_waiting(worker) || !atomic_load_explicit(&worker->running, memory_order_relaxed))
+        if (mail_waiting(worker) || task_waiting(&worker->tasks) || !atomic_load_explicit(&worker->running, memory_order_relaxed))
             timeout_us = 0;
         else
             count_add(&worker->stats.sleeps, 1);
@@ -270,6 +284,10 @@ static void loop(struct worker *worker)
         if (count < 0)
             break;
         read_clocks(worker);
+        /* Nothing of the turn before still points to a value of the configuration. */
+        atomic_store_explicit(&worker->config_generation, atomic_load_explicit(&worker->node->config->generation, memory_order_acquire), memory_order_release);
+        if (task_waiting(&worker->tasks))
+            task_run_all(&worker->tasks, worker);
         clients_pause_check(worker);
         work_mail(worker);
         clients_events(worker, events, (unsigned)count);
@@ -290,12 +308,13 @@ static void loop(struct worker *worker)
 
 static int open_stream(struct worker *worker)
 {
-    struct stream_options options = { .connections_max = (unsigned)worker->node->config->maxclients + 32,
-                                      .keepalive_s = (unsigned)worker->node->config->tcp_keepalive, .may_sleep = true };
+    char error[STREAM_ERROR_MAX] = "";
+    struct stream_options options = { .connections_max = worker->node->connections_max,
+                                      .keepalive_s = (unsigned)worker->node->config->tcp_keepalive, .may_sleep = true, .error = error };
     int result = worker->driver->create(&worker->stream, &options);
 
     if (result < 0) {
-        snprintf(worker->start_error, sizeof worker->start_error, "cannot start the %s network driver: %s", worker->driver->name, strerror(-result));
+        snprintf(worker->start_error, sizeof worker->start_error, "%.200s", error[0] != '\0' ? error : strerror(-result));
         return result;
     }
     for (uint32_t i = 0; i < worker->listener_count; i++) {
@@ -305,6 +324,7 @@ static int open_stream(struct worker *worker)
             snprintf(worker->start_error, sizeof worker->start_error, "cannot listen: %s", strerror(-result));
             return result;
         }
+        listener->fd = -1; /* the stream's now */
     }
     return 0;
 }
@@ -335,11 +355,9 @@ static void *worker_main(void *argument)
     worker->wheel = wheel_create(worker->memory, worker->now_unix_ms);
     result = worker->wheel == NULL ? -ENOMEM : open_stream(worker);
     atomic_store_explicit(&worker->start_result, result, memory_order_release);
-    if (result == 0) {
+    if (result == 0)
         loop(worker);
-        worker->driver->destroy(worker->stream);
-    }
-    return NULL;
+    return NULL; /* the stream stays for those who may be about to wake it */
 }
 
 int worker_start(struct worker *worker)
@@ -360,6 +378,16 @@ int worker_wait_started(struct worker *worker)
     while ((result = atomic_load_explicit(&worker->start_result, memory_order_acquire)) == 1)
         sched_yield();
     return result;
+}
+
+void worker_post(struct worker *worker, struct task *task)
+{
+    task_post(&worker->tasks, task);
+    /* Pairs with wait_for_events. */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(&worker->sleeping, memory_order_relaxed) != 0 &&
+        atomic_exchange_explicit(&worker->sleeping, 0, memory_order_acq_rel) != 0)
+        worker->driver->wake(NULL, worker->stream);
 }
 
 void worker_stop(struct worker *worker)

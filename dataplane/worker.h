@@ -12,6 +12,7 @@
 
 #include "dataplane/node.h"
 #include "dataplane/store/expire.h"
+#include "dataplane/task.h"
 
 struct mailroom;     /* slots/mailbox.h: this worker's rings to and from all others */
 struct slot_queues;  /* slots/queue.h: what waits for slots of this worker */
@@ -71,7 +72,8 @@ struct worker {
     struct gate gate;              /* store/gate.h */
     struct expire expire;          /* store/expire.h */
     struct ticket_mail *tickets_out; /* slots/tickets.c: being filled for another worker */
-    uint64_t config_generation;
+    _Atomic uint64_t config_generation; /* that this worker has seen: it holds no older value from the configuration (config_reclaim) */
+    struct task_inbox tasks;       /* from threads that have no mailbox */
     _Atomic uint32_t sleeping;     /* 1 while in a poll that waits */
     bool alone_on_cpu;             /* no other worker shares this CPU: may spin for an answer */
 
@@ -113,16 +115,20 @@ static inline void worker_see_stamp(struct worker *worker, uint64_t stamp)
 /* Sum of a statistic over the node: node_sum(node, offsetof(struct worker_stats, commands)). */
 uint64_t node_sum(const struct node *node, size_t offset);
 
-/* In this order, for all workers together: create each, give listeners, start each, wait for each; stop, join each, destroy each. */
+/* In this order, for all workers together: create each, give listeners, start each, wait for each; stop, join each, empty each, destroy each. */
 int worker_create(struct worker **worker, struct node *node, uint32_t index, int cpu);
 /* Takes over a bound, listening socket. 0 or -ENOMEM. */
 int worker_give_listener(struct worker *worker, int fd, uint32_t id, bool hand_over);
 int worker_start(struct worker *worker);
 /* Waits until the loop runs; else a negative errno and a line in worker->start_error. */
 int worker_wait_started(struct worker *worker);
+/* From any thread that is not a worker: has task->run(worker, task) called on the worker's thread. Only while it runs. */
+void worker_post(struct worker *worker, struct task *task);
 /* From any thread: the loop ends after its present turn, with what is committed flushed. */
 void worker_stop(struct worker *worker);
 void worker_join(struct worker *worker);
+/* What refers to other workers' memory or to the keyspaces: its connections, what it was still freeing. */
+void worker_empty(struct worker *worker);
 void worker_destroy(struct worker *worker);
 
 #endif

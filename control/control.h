@@ -1,0 +1,58 @@
+/* Control: what the process owns besides the workers, and the thread that waits for events.
+ * Purpose:   start and end of the server; SHUTDOWN, CONFIG REWRITE, recordings and whatever else
+ *            may wait runs here, on the main thread, and never on a worker.
+ * Ownership: main owns the one struct control; it owns the node, the log and the listening sockets
+ *            until workers have them.
+ * Threading: the main thread, but for what struct node_control allows to others.
+ * Errors:    whatever prevents a start is logged in one line; the caller then exits with status 1. */
+#ifndef CONTROL_CONTROL_H
+#define CONTROL_CONTROL_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config/config.h"
+#include "dataplane/node.h"
+#include "drivers/cpu.h"
+#include "drivers/log.h"
+
+struct merge;
+
+enum {
+    CONTROL_FDS_RESERVED = 32,     /* files besides connections: log, pid file, epoll, ... */
+    CONTROL_FDS_WORKER = 8,        /* and for each worker: ring, eventfd, ... */
+    CONTROL_DRAIN_MAX_MS = 10000,  /* what an end waits for replies to leave ... */
+    CONTROL_DRAIN_STALL_MS = 1000, /* ... and without a byte leaving */
+};
+
+struct control {
+    struct config *config;
+    struct log *log;
+    struct node *node;
+    struct cpu_list cpus;     /* that workers are spread over */
+    struct task_inbox inbox;  /* from workers */
+    int event_fd;             /* the inbox has something */
+    int signal_fd;
+    sigset_t signals;         /* blocked in all threads: read from signal_fd */
+    bool end;                 /* asked for */
+    bool pidfile_written, unixsocket_bound;
+    struct merge *merge;      /* a recording; NULL: none */
+    unsigned listener_set;    /* which ids the present listeners have: control/listeners.h */
+};
+
+/* start.c: from the loaded configuration to workers that run. 0 or -1 (logged). */
+int control_start(struct control *control);
+/* Frees the node with all that is in it. The workers have ended, or were never started. */
+void control_free_node(struct control *control);
+
+/* control.c */
+extern const struct node_control control_calls;
+int control_open(struct control *control); /* signals and inbox; before any thread exists */
+void control_close(struct control *control);
+/* Serves until the end is asked for. */
+void control_run(struct control *control);
+/* Has the workers finish what they have read, then ends them. */
+void control_stop_workers(struct control *control);
+
+#endif

@@ -1,0 +1,43 @@
+/* Listeners: the sockets that clients connect to.
+ * Purpose:   bind what `bind`, `port`, `unixsocket` and `per-core-endpoints` ask for, and give each
+ *            worker its own.
+ * Shape:     each worker has its own socket for each address (SO_REUSEPORT spreads connections);
+ *            with per-core-endpoints worker k has another one at per-core-port-base + k. The unix
+ *            socket has one acceptor, worker 0, which hands connections round.
+ * Ownership: a struct listeners owns its descriptors until they are given away.
+ * Threading: the main thread.
+ * Errors:    negative errno, with one line that names address, port and reason; then nothing is
+ *            left open. */
+#ifndef CONTROL_LISTENERS_H
+#define CONTROL_LISTENERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config/config.h"
+#include "drivers/listen.h"
+
+struct node;
+
+struct listeners {
+    unsigned count, capacity;
+    struct listener {
+        uint32_t worker, id;
+        int fd; /* -1: given away */
+        bool hand_over;
+    } *items;
+};
+
+/* Binds the TCP sockets of `workers` workers for the values in force; also tests that nobody else
+ * uses their ports. Port 0: none. */
+int listeners_open_tcp(struct listeners *listeners, const struct config *config, uint32_t workers,
+                       char error[LISTEN_ERROR_MAX]);
+int listeners_open_unix(struct listeners *listeners, const struct config *config,
+                        char error[LISTEN_ERROR_MAX]);
+/* Closes what was not given away. */
+void listeners_close(struct listeners *listeners);
+
+/* Port of a worker with per-core-endpoints. */
+uint16_t listeners_core_port(const struct config *config, uint32_t worker);
+
+#endif
