@@ -24,7 +24,7 @@ static void look_again(struct call *call, struct key *key)
     key->seen = call->worker->gate.changes;
     key->entry = NULL;
     if (table_locate(&key->slot->table, key->hash, key->name, &key->place))
-        key->entry = key->place.bucket->entries[key->place.index];
+        key->entry = table_at(key->place);
 }
 
 static bool has_slot(struct call *call, struct key *key)
@@ -237,46 +237,68 @@ static void move_deadline(struct call *call, struct key *key, int64_t expiry_uni
     expire_note(call, key, before, expiry_unix_ms);
 }
 
-bool key_set_string(struct call *call, struct key *key, struct text value, int64_t expiry_unix_ms)
+enum form { AS_STRING, AS_TEXT, AS_INTEGER };
+
+struct value {
+    enum form form;
+    struct text text;
+    int64_t integer;
+};
+
+static struct entry *make(struct memory *memory, struct text name, const struct value *value,
+                          int64_t expiry_unix_ms)
+{
+    if (value->form == AS_INTEGER)
+        return entry_create_integer(memory, name, value->integer, expiry_unix_ms);
+    if (value->form == AS_TEXT)
+        return entry_create_text(memory, name, value->text, expiry_unix_ms);
+    return entry_create_string(memory, name, value->text, expiry_unix_ms);
+}
+
+static struct entry *change(struct memory *memory, struct entry *entry, const struct value *value)
+{
+    if (value->form == AS_INTEGER)
+        return entry_set_integer(memory, entry, value->integer);
+    if (value->form == AS_TEXT)
+        return entry_set_text(memory, entry, value->text);
+    return entry_set_string(memory, entry, value->text);
+}
+
+static bool set_value(struct call *call, struct key *key, const struct value *value,
+                      int64_t expiry_unix_ms)
 {
     struct memory *memory = call->worker->memory;
 
     if (!writable(call, key))
         return false;
     if (key->entry == NULL) {
-        if (!insert(call, key, entry_create_string(memory, key->name, value, expiry_unix_ms)))
+        if (!insert(call, key, make(memory, key->name, value, expiry_unix_ms)))
             return false;
     } else if (same_make(key, expiry_unix_ms)) {
-        if (!stands_now(call, key, entry_set_string(memory, key->entry, value), key_expiry(key)))
+        if (!stands_now(call, key, change(memory, key->entry, value), key_expiry(key)))
             return false;
         move_deadline(call, key, expiry_unix_ms);
-    } else if (!exchange(call, key,
-                         entry_create_string(memory, key->name, value, expiry_unix_ms))) {
+    } else if (!exchange(call, key, make(memory, key->name, value, expiry_unix_ms))) {
         return false;
     }
     set_access(call, key->entry);
     return true;
 }
 
+bool key_set_string(struct call *call, struct key *key, struct text value, int64_t expiry_unix_ms)
+{
+    return set_value(call, key, &(struct value){.form = AS_STRING, .text = value}, expiry_unix_ms);
+}
+
+bool key_set_text(struct call *call, struct key *key, struct text value, int64_t expiry_unix_ms)
+{
+    return set_value(call, key, &(struct value){.form = AS_TEXT, .text = value}, expiry_unix_ms);
+}
+
 bool key_set_integer(struct call *call, struct key *key, int64_t value, int64_t expiry_unix_ms)
 {
-    struct memory *memory = call->worker->memory;
-
-    if (!writable(call, key))
-        return false;
-    if (key->entry == NULL) {
-        if (!insert(call, key, entry_create_integer(memory, key->name, value, expiry_unix_ms)))
-            return false;
-    } else if (same_make(key, expiry_unix_ms)) {
-        if (!stands_now(call, key, entry_set_integer(memory, key->entry, value), key_expiry(key)))
-            return false;
-        move_deadline(call, key, expiry_unix_ms);
-    } else if (!exchange(call, key,
-                         entry_create_integer(memory, key->name, value, expiry_unix_ms))) {
-        return false;
-    }
-    set_access(call, key->entry);
-    return true;
+    return set_value(call, key, &(struct value){.form = AS_INTEGER, .integer = value},
+                     expiry_unix_ms);
 }
 
 bool key_append(struct call *call, struct key *key, struct text tail)
@@ -342,6 +364,7 @@ bool key_adopt(struct call *call, struct key *key, struct entry *entry)
         entry_free(call->worker->memory, entry);
         return false;
     }
+    set_access(call, entry);
     return key->entry == NULL ? insert(call, key, entry) : exchange(call, key, entry);
 }
 

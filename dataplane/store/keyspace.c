@@ -165,7 +165,7 @@ static bool is_there(struct call *call, unsigned flags, struct key *key)
 {
     if (key->slot == NULL || !table_locate(&key->slot->table, key->hash, key->name, &key->place))
         return false;
-    key->entry = key->place.bucket->entries[key->place.index];
+    key->entry = table_at(key->place);
     if ((key->entry->flags & ENTRY_EXPIRES) == 0 ||
         call->now_unix_ms <= entry_expiry_unix_ms(key->entry))
         return true;

@@ -1,11 +1,18 @@
 /* Table: the hash table of one slot and database (and later of large sets and hashes).
- * Shape:     an array of buckets, one cache line each: 7 entry pointers, 7 hash bytes, one byte of presence bits with
- *            the overflow bit. Home bucket = high 64 bits of (hash * bucket count), so hash order is bucket order for
- *            every size, and a cursor is a position in hash order that survives each resize. An entry that finds its home
- *            full goes to the next bucket (wrapping) and sets the overflow bit of those it passed.
- *            Sizes follow the allocator's classes: 1 to 8 buckets in single steps, then steps of at most 25 %.
- * Growth:    tables below TABLE_ONE_GO_BUCKETS are rebuilt in one go; larger ones move a bounded number of buckets with
- *            each write and table_step call (two arrays meanwhile). They shrink likewise.
+ * Shape:     an array of buckets, one cache line each: 7 places for an entry's address, 7 hash bytes,
+ *            one byte of presence bits with the overflow bit. Home bucket = high 64 bits of (hash *
+ *            bucket count), so hash order is bucket order for every size, and a cursor is a position
+ *            in hash order that survives each resize. An entry that finds its home full goes to the
+ *            next bucket (wrapping) and sets the overflow bit of those it passed.
+ * Sizes:     1 to 16 buckets in single steps, then steps of an eighth to a quarter.
+ * Growth:    tables up to TABLE_ONE_GO_BUCKETS are rebuilt in one go; larger ones move a bounded number
+ *            of buckets with each write and table_step call (two arrays meanwhile). They shrink
+ *            likewise, below a third of what they may hold.
+ * Hash bits: user addresses have 48 bits (more only where asked for, and nobody here does), so the 16
+ *            above hold the high bits of the entry's hash. From them comes its home in an array of any
+ *            usual size: a table grows, shrinks and is scanned without reading the entries, each of
+ *            which would be a cache miss. Under ASan the bits are not used, for the leak checker looks
+ *            for addresses.
  * Ownership: the table owns its arrays, never the entries. Memory through the `struct memory` passed in.
  * Threading: the worker that holds the slot. */
 #ifndef DATAPLANE_STORE_TABLE_H
@@ -18,12 +25,13 @@
 
 enum {
     TABLE_BUCKET_ENTRIES = 7,
-    TABLE_ONE_GO_BUCKETS = 128,   /* about 800 entries: a rebuild of some 20 us at the most */
+    TABLE_ONE_GO_BUCKETS = 512,   /* some 3,300 entries: a rebuild of about 20 us */
     TABLE_CURSOR_BITS = 39,       /* position in hash order: the high bits of the hash */
+    TABLE_ADDRESS_BITS = 48,
 };
 
 struct table_bucket {
-    struct entry *entries[TABLE_BUCKET_ENTRIES];
+    uint64_t entries[TABLE_BUCKET_ENTRIES];  /* address, and above it the high bits of the hash */
     uint8_t tags[TABLE_BUCKET_ENTRIES];  /* low 8 bits of the hash */
     uint8_t present;                     /* bits 0 to 6; bit 7: something that belongs here, or before, went on */
 };
@@ -37,7 +45,16 @@ struct table {  /* zeroed is empty; 32 bytes at most */
     uint32_t used;
 };
 
-struct table_place { struct table_bucket *bucket; uint32_t index; };  /* valid until the next change of the table */
+struct table_place {  /* valid until the next change of the table */
+    struct table_bucket *bucket;
+    uint32_t index;
+};
+
+static inline struct entry *table_at(struct table_place place)
+{
+    return (struct entry *)(uintptr_t)(place.bucket->entries[place.index] &
+                                       ((1ull << TABLE_ADDRESS_BITS) - 1));
+}
 
 uint64_t table_hash(uint64_t seed, struct text key);  /* XXH3 with the node's random seed */
 
