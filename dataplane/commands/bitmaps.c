@@ -284,10 +284,13 @@ static void store_result(struct call *call, struct text result)
     if (result.len_bytes == 0 && !there)
         return;
     slot_write_begin(call, &key);
-    if (result.len_bytes == 0)
+    if (there)
         key_delete(call, &key);
-    else
-        key_set_string(call, &key, result, -1);
+    if (result.len_bytes > 0) { /* raw, whatever its length, as OBJECT ENCODING tells */
+        char *data = key_string_writable(call, &key, result.len_bytes);
+        if (data != NULL)
+            memcpy(data, result.data, result.len_bytes);
+    }
     slot_write_end(call, &key, result.len_bytes == 0 ? "del" : "set");
 }
 

@@ -513,7 +513,7 @@ void cmd_incrbyfloat(struct call *call)
     }
     struct text result = { text, long_double_to_text(value, text) };
     slot_write_begin(call, &key);
-    bool done = key_set_string(call, &key, result, key_expiry(&key));
+    bool done = key_set_text(call, &key, result, key_expiry(&key));
     slot_write_end(call, &key, "incrbyfloat");
     if (!done)
         return;

@@ -8,9 +8,7 @@
 #include "dataplane/store/lazyfree.h"
 #include "dataplane/worker.h"
 
-enum {
-    GATE_GROWTH_BUCKETS = 4
-}; /* of a table that is growing, moved with each write to it */
+enum { GATE_GROWTH_BUCKETS = 4 }; /* of a table that is growing, moved with each write to it */
 
 static const char oom_text[] = "-OOM command not allowed when used memory > 'maxmemory'.";
 
@@ -135,7 +133,9 @@ void slot_write_end(struct call *call, struct key *key, const char *event)
     (void)event; /* keyspace events will be told here */
     assert(call->write_open);
     call->write_open = false;
-    if (key->failed)
+    /* Without memory nothing has changed, unless the command had deleted the old value before. */
+    bool lost = key->slot != NULL && key->was_there && key->entry == NULL;
+    if (key->failed && !lost)
         return;
     change_made(call, key);
     note_touched(&call->worker->gate, key->slot, key->db);

@@ -135,6 +135,8 @@ void slot_write_end(struct call *call, struct key *key, const char *event);
 /* Changes; only inside the gate. false: no memory, error replied, nothing changed. They keep `key`
  * up to date. The deadline passed is the new one: -1 none, key_expiry(key) as it was. */
 bool key_set_string(struct call *call, struct key *key, struct text value, int64_t expiry_unix_ms);
+/* Never as an integer: the result of INCRBYFLOAT. */
+bool key_set_text(struct call *call, struct key *key, struct text value, int64_t expiry_unix_ms);
 bool key_set_integer(struct call *call, struct key *key, int64_t value, int64_t expiry_unix_ms);
 /* Creates when absent (then as key_set_string), keeps the deadline. */
 bool key_append(struct call *call, struct key *key, struct text tail);

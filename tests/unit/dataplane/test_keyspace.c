@@ -317,6 +317,31 @@ Test(keyspace, changes_of_every_kind_keep_the_books)
     free(large);
 }
 
+Test(keyspace, text_is_never_an_integer_and_a_value_can_be_replaced_in_two_steps)
+{
+    struct key key;
+    struct call *call = fixture_call(f, 2, (struct text[]){TEXT("x"), TEXT("k")});
+    key_find(call, TEXT("k"), FIND_WRITE, &key);
+    slot_write_begin(call, &key);
+    cr_assert(key_set_text(call, &key, TEXT("17"), -1));
+    slot_write_end(call, &key, "incrbyfloat");
+    cr_assert_eq(entry_encoding(key.entry), ENTRY_ENC_EMBSTR);
+    slot_write_begin(call, &key);
+    cr_assert(key_set_string(call, &key, TEXT("17"), FIXTURE_NOW_UNIX_MS + 50));
+    slot_write_end(call, &key, "set");
+    cr_assert_eq(entry_encoding(key.entry), ENTRY_ENC_INT);
+    slot_write_begin(call, &key);
+    key_delete(call, &key);
+    memcpy(key_string_writable(call, &key, 2), "18", 2);
+    slot_write_end(call, &key, "set");
+    cr_assert_eq(entry_encoding(key.entry), ENTRY_ENC_RAW);
+    cr_assert_eq(key.slot->value_bytes, entry_total_bytes(key.entry));
+    cr_assert_eq(key.slot->expires, 0);
+    cr_assert_eq(keyspace_keys(keyspace_get(f->node, 0)), 1);
+    gate_commit(call);
+    cr_assert_str_eq(get("k"), "18");
+}
+
 Test(keyspace, one_of_another_type_answers_wrongtype)
 {
     bool wrong;
