@@ -202,6 +202,10 @@ void client_accepted(struct worker *worker, struct stream_conn *conn)
     struct client *client;
 
     conn->user = NULL;
+    if (worker->draining) { /* it was under way when we stopped listening */
+        worker->driver->close(worker->stream, conn, STREAM_CLOSE_NOW);
+        return;
+    }
     if (refuse_connection(worker, conn))
         return;
     client = calloc(1, sizeof *client);
@@ -215,9 +219,9 @@ void client_accepted(struct worker *worker, struct stream_conn *conn)
     conn->user = client;
     client->session = (struct session){
         .client_id = atomic_fetch_add_explicit(&node->next_client_id, 1, memory_order_relaxed),
-        .resp = 2, .cluster = conn->listener_id >= LISTENER_CORE_BASE };
+        .resp = 2, .cluster = listener_is_core(conn->listener_id) };
     if (client->session.cluster)
-        client->session.port_worker = (uint16_t)(conn->listener_id - LISTENER_CORE_BASE);
+        client->session.port_worker = (uint16_t)listener_core_worker(conn->listener_id);
     client->reply.sink = &stream_sink;
     client->reply.sink_arg = client;
     client->created_unix_ms = client->last_active_unix_ms = worker->now_unix_ms;
@@ -464,6 +468,29 @@ void clients_resume(struct worker *worker)
         client = next;
     }
     batch_run(worker);
+}
+
+/* ---- the end ---- */
+
+bool clients_drain(struct worker *worker)
+{
+    enum { UNDER_WAY = CLIENT_WAITING | CLIENT_UNWATCHING | CLIENT_RESUME | CLIENT_OUTPUT_FULL | CLIENT_IN_BATCH };
+
+    for (struct client *client = worker->clients->first; client != NULL; client = client->next) {
+        if ((client->flags & UNDER_WAY) != 0)
+            pause_reading(client);
+        else
+            client_close(client, true); /* what input is left is no whole command */
+    }
+    return worker->clients->count == 0;
+}
+
+bool clients_settle(struct worker *worker)
+{
+    bool more = worker->clients->redo != NULL;
+
+    redo_jobs(worker);
+    return more;
 }
 
 /* ---- cron ---- */

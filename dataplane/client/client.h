@@ -112,6 +112,11 @@ void clients_resume(struct worker *worker);
 bool clients_have_work(const struct worker *worker);
 /* Ten times a second: time-outs, output limits, pauses. */
 void clients_cron(struct worker *worker);
+/* The server ends: connections whose commands are all executed are closed once their replies are sent, the others are not
+ * read any more. Called each turn; true: none is left. */
+bool clients_drain(struct worker *worker);
+/* After the worker's thread: jobs that came home to be routed again are. True: there were some. */
+bool clients_settle(struct worker *worker);
 void client_accepted(struct worker *worker, struct stream_conn *conn);
 void client_close(struct client *client, bool flush);
 void client_continue_later(struct client *client);
@@ -133,6 +138,32 @@ struct parsed {
 enum parsed_kind { PARSED_OTHER, PARSED_ONE_KEY };
 /* Runs parsed[0]; may take more of the `count` that follow (a burst). Returns how many were consumed; 0: wait, nothing consumed. */
 uint32_t client_run(struct client *client, struct parsed *parsed, uint32_t count);
+
+/* A call with everything but keys[] set; cheaper than zeroing it all. */
+static inline void call_init(struct call *call, struct worker *worker, struct session *session, const struct command *command, struct text *argv,
+                             uint32_t argc, struct reply *reply)
+{
+    call->worker = worker;
+    call->node = worker->node;
+    call->session = session;
+    call->client = NULL;
+    call->job = NULL;
+    call->command = command;
+    call->argv = argv;
+    call->argc = argc;
+    call->reply = reply;
+    call->now_unix_ms = worker->now_unix_ms;
+    call->key_count = 0;
+    call->parts = NULL;
+    call->part_count = 0;
+    call->dirty = 0;
+    call->stamp = 0;
+    call->propagate_argv = NULL;
+    call->propagate_argc = 0;
+    call->propagate_owned = call->propagate_none = call->in_transaction = call->write_open = false;
+    call->continue_slot = -1;
+    call->walk_reply = NULL;
+}
 
 /* run.c: one command on this worker, with statistics, gate, slow log. */
 void call_run(struct call *call);

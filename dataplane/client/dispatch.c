@@ -28,30 +28,10 @@ static bool paused(const struct node *node, const struct worker *worker)
     return worker->now_unix_ms < atomic_load_explicit(&node->pause_until_unix_ms, memory_order_relaxed);
 }
 
-static void call_init(struct call *call, struct client *client, const struct parsed *parsed)
+static void call_of(struct call *call, struct client *client, const struct parsed *parsed)
 {
-    struct worker *worker = client->worker;
-
-    call->worker = worker;
-    call->node = worker->node;
-    call->session = &client->session;
+    call_init(call, client->worker, &client->session, parsed->command, parsed->argv, parsed->argc, &client->reply);
     call->client = client;
-    call->job = NULL;
-    call->command = parsed->command;
-    call->argv = parsed->argv;
-    call->argc = parsed->argc;
-    call->reply = &client->reply;
-    call->now_unix_ms = worker->now_unix_ms;
-    call->key_count = 0;
-    call->parts = NULL;
-    call->part_count = 0;
-    call->dirty = 0;
-    call->stamp = 0;
-    call->propagate_argv = NULL;
-    call->propagate_argc = 0;
-    call->propagate_owned = call->propagate_none = call->in_transaction = call->write_open = false;
-    call->continue_slot = -1;
-    call->walk_reply = NULL;
 }
 
 /* ---- admission ---- */
@@ -197,7 +177,7 @@ static bool out_of_memory(struct client *client, const struct parsed *parsed)
 
     if (client->worker->node->config->maxmemory == 0 || (flags & CMD_DENYOOM) == 0)
         return false;
-    call_init(&call, client, parsed);
+    call_of(&call, client, parsed);
     return !evict_before_write(&call);
 }
 
@@ -257,7 +237,7 @@ static void run_one_key(struct client *client, const struct parsed *parsed)
 {
     struct call call;
 
-    call_init(&call, client, parsed);
+    call_of(&call, client, parsed);
     call.keys[0] = (struct call_key){ .hash = parsed->hash, .position = (uint32_t)parsed->command->keys.first, .slot = parsed->slot };
     call.key_count = 1;
     call_run(&call);
@@ -267,7 +247,7 @@ static void run_here(struct client *client, const struct parsed *parsed)
 {
     struct call call;
 
-    call_init(&call, client, parsed);
+    call_of(&call, client, parsed);
     call_run(&call);
 }
 
@@ -323,6 +303,15 @@ static struct owners find_owners(const struct worker *worker, const struct parse
     for (int64_t i = command->keys.first; i <= last && i < (int64_t)parsed->argc; i += command->keys.step)
         note_owner(worker, &owners, parsed->argv[i]);
     return owners;
+}
+
+static struct job_command command_of(const struct parsed *parsed)
+{
+    struct job_command command = { .command = parsed->command, .argv = parsed->argv, .argc = parsed->argc };
+
+    if (parsed->kind == PARSED_ONE_KEY)
+        command.key = (struct call_key){ .hash = parsed->hash, .position = (uint32_t)parsed->command->keys.first, .slot = parsed->slot };
+    return command;
 }
 
 static struct job *new_job(struct client *client, enum job_kind kind, const struct job_command *commands, uint32_t count)
@@ -415,7 +404,7 @@ static uint32_t send_burst(struct client *client, struct parsed *parsed, uint32_
         count = 1;
     while (taken < count && (taken == 0 || may_join_burst(client, &parsed[taken]))) {
         struct owners owners = find_owners(worker, &parsed[taken]);
-        commands[taken] = (struct job_command){ .command = parsed[taken].command, .argv = parsed[taken].argv, .argc = parsed[taken].argc };
+        commands[taken] = command_of(&parsed[taken]);
         owner_of[taken] = (uint8_t)owners.first;
         all_reads = all_reads && (parsed[taken].command->flags & CMD_WRITE) == 0;
         one_each = one_each && !owners.several;
@@ -444,7 +433,7 @@ static void after_reply(struct client *client, const struct command *command)
 static uint32_t route(struct client *client, struct parsed *parsed, uint32_t count)
 {
     const struct command *command = parsed->command;
-    struct job_command alone = { .command = command, .argv = parsed->argv, .argc = parsed->argc };
+    struct job_command alone = command_of(parsed);
 
     if ((command->flags & CMD_TRANSACTION) != 0 && command->run == cmd_exec)
         return client_exec(client, parsed);
@@ -483,7 +472,7 @@ uint32_t client_run(struct client *client, struct parsed *parsed, uint32_t count
     if (parsed->kind == PARSED_ONE_KEY && (client->flags & (SLOW_FLAGS | CLIENT_AUTHENTICATED)) == CLIENT_AUTHENTICATED &&
         (command->flags & PLACED_ELSEWHERE) == 0 && !client->session.cluster && arity_fits(command, parsed->argc) &&
 #ifndef POLLUX_NO_SLOT_LAYER
-        node_owner(node, parsed->slot) == worker->index && !queues_any_busy(worker) &&
+        node_owner(node, parsed->slot) == worker->index && !queues_slot_busy(worker->queues, parsed->slot) &&
 #endif
         command->subcommand_count == 0 && !paused(node, worker) && atomic_load_explicit(&node->monitors, memory_order_relaxed) == 0 &&
         (node->config->maxmemory == 0 || (command->flags & CMD_DENYOOM) == 0)) {

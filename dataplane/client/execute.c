@@ -27,10 +27,14 @@ static void call_of(struct call *call, struct worker *worker, struct job *job, u
 {
     struct job_command *command = &job->commands[index];
 
-    *call = (struct call){ .worker = worker, .node = worker->node, .session = session_of(worker, job), .job = job,
-                           .command = command->command, .argv = command->argv, .argc = command->argc, .reply = &job->reply.reply,
-                           .now_unix_ms = worker->now_unix_ms, .in_transaction = job->kind == JOB_EXEC, .continue_slot = -1,
-                           .walk_reply = &job->walk };
+    call_init(call, worker, session_of(worker, job), command->command, command->argv, command->argc, &job->reply.reply);
+    call->job = job;
+    call->in_transaction = job->kind == JOB_EXEC;
+    call->walk_reply = &job->walk;
+    if (command->key.position != 0) {
+        call->keys[0] = command->key;
+        call->key_count = 1;
+    }
     if ((command->command->flags & CMD_HOME) != 0 && job->home == worker->index)
         call->client = job->client;
 }
@@ -180,6 +184,8 @@ static void run_command(struct worker *worker, struct job *job, uint32_t index)
     if (job->call != NULL) {
         memcpy(call.walk_state, job->call->walk_state, sizeof call.walk_state);
         call.continue_slot = job->call->continue_slot;
+    } else {
+        memset(call.walk_state, 0, sizeof call.walk_state);
     }
     if (attach_gather(job, index, &call)) {
         do {
@@ -221,6 +227,24 @@ static void run_transaction(struct worker *worker, struct job *job)
     gate_transaction_end(&call);
 }
 
+/* Brings the buckets and entries of the commands with one key near, as a batch does for its own. */
+static void prefetch(struct worker *worker, struct job *job)
+{
+    const struct keyspace *keyspace = keyspace_get(worker->node, job->session.db);
+
+    if (keyspace == NULL || job->count < 2)
+        return;
+    for (uint32_t i = 0; i < job->count; i++)
+        if (job->commands[i].key.position != 0)
+            __builtin_prefetch(&keyspace->slots[job->commands[i].key.slot]);
+    for (uint32_t i = 0; i < job->count; i++)
+        if (job->commands[i].key.position != 0)
+            table_prefetch_bucket(&keyspace->slots[job->commands[i].key.slot].table, job->commands[i].key.hash);
+    for (uint32_t i = 0; i < job->count; i++)
+        if (job->commands[i].key.position != 0)
+            table_prefetch_entry(&keyspace->slots[job->commands[i].key.slot].table, job->commands[i].key.hash);
+}
+
 bool job_execute(struct worker *worker, struct job *job)
 {
     if (!job->begun) {
@@ -237,6 +261,7 @@ bool job_execute(struct worker *worker, struct job *job)
             return false;
     }
     worker->clock_ns = run_clock_ns(worker);
+    prefetch(worker, job);
     if (job->kind == JOB_EXEC)
         run_transaction(worker, job);
     else

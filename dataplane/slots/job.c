@@ -9,38 +9,60 @@
 #include "dataplane/slots/crc16.h"
 #include "dataplane/worker.h"
 
-enum { SLOT_SET_SMALL = 64, LOAN_MOVED = 1, LOAN_BUSY = 0 };
+enum { LOAN_MOVED = 1, LOAN_BUSY = 0, SLOT_SET_LINEAR = 32 };
 
 /* ---- slot sets ---- */
 
 void slot_set_init(struct slot_set *set)
 {
-    memset(set, 0, sizeof *set);
+    set->slots = set->small;
+    set->count = 0;
+    set->capacity = SLOT_SET_SMALL;
+    set->whole = set->home = set->failed = set->has_bits = false;
+}
+
+static bool contains(struct slot_set *set, uint16_t slot)
+{
+    if (set->count <= SLOT_SET_LINEAR && !set->has_bits) {
+        for (uint32_t i = 0; i < set->count; i++)
+            if (set->slots[i] == slot)
+                return true;
+        return false;
+    }
+    if (!set->has_bits) {
+        memset(set->bits, 0, sizeof set->bits);
+        for (uint32_t i = 0; i < set->count; i++)
+            set->bits[set->slots[i] / 64] |= (uint64_t)1 << (set->slots[i] % 64);
+        set->has_bits = true;
+    }
+    return (set->bits[slot / 64] >> (slot % 64) & 1) != 0;
 }
 
 void slot_set_add(struct slot_set *set, uint16_t slot)
 {
-    uint64_t bit = (uint64_t)1 << (slot % 64);
-
-    if ((set->bits[slot / 64] & bit) != 0)
+    if (contains(set, slot))
         return;
     if (set->count == set->capacity) {
-        uint32_t capacity = set->capacity == 0 ? SLOT_SET_SMALL : set->capacity * 2;
-        uint16_t *slots = realloc(set->slots, capacity * sizeof *slots);
+        uint32_t capacity = set->capacity * 2;
+        uint16_t *slots = malloc(capacity * sizeof *slots);
         if (slots == NULL) {
             set->failed = true;
             return;
         }
+        memcpy(slots, set->slots, set->count * sizeof *slots);
+        slot_set_fini(set);
         set->slots = slots;
         set->capacity = capacity;
     }
-    set->bits[slot / 64] |= bit;
+    if (set->has_bits)
+        set->bits[slot / 64] |= (uint64_t)1 << (slot % 64);
     set->slots[set->count++] = slot;
 }
 
 void slot_set_fini(struct slot_set *set)
 {
-    free(set->slots);
+    if (set->slots != set->small)
+        free(set->slots);
 }
 
 static void add_keys(struct slot_set *set, const struct command *command, const struct text *argv, uint32_t argc)
@@ -90,6 +112,8 @@ static void job_slots(struct worker *worker, struct job *job, struct slot_set *s
             set->whole = true;
         else if ((flags & (CMD_WALK | CMD_AT_SLOT)) != 0)
             add_chosen_slot(worker, job, set, command);
+        else if (command->key.position != 0)
+            slot_set_add(set, command->key.slot);
         else
             add_keys(set, command->command, command->argv, command->argc);
     }
@@ -121,12 +145,16 @@ struct job *job_create(struct worker *worker, enum job_kind kind, const struct s
     size_t at_watches = at_commands + aligned(count * sizeof(struct job_command));
     size_t at_argv = at_watches + aligned(watch_count * sizeof(struct job_watch));
     size_t at_bytes = at_argv + aligned(argc * sizeof(struct text));
-    char *block = malloc(at_bytes + bytes);
+    size_t at_reply = aligned(at_bytes + bytes);
+    size_t reply_bytes = JOB_REPLY_BASE_BYTES + (size_t)count * JOB_REPLY_COMMAND_BYTES;
+    if (reply_bytes > JOB_REPLY_MAX_BYTES)
+        reply_bytes = JOB_REPLY_MAX_BYTES;
+    char *block = malloc(at_reply + reply_bytes);
     if (block == NULL)
         return NULL;
 
     struct job *job = (struct job *)block;
-    memset(job, 0, offsetof(struct job, small));
+    memset(job, 0, offsetof(struct job, parts_room));
     job->home = job->coordinator = (uint16_t)worker->index;
     job->kind = (uint8_t)kind;
     job->session = *session;
@@ -139,6 +167,7 @@ struct job *job_create(struct worker *worker, enum job_kind kind, const struct s
     for (uint32_t i = 0; i < count; i++) {
         job->commands[i] = commands[i];
         job->commands[i].argv = argv;
+        job->asks_all = job->asks_all || (commands[i].command->flags & CMD_GATHER) != 0;
         for (uint32_t a = 0; a < commands[i].argc; a++) {
             struct text from = commands[i].argv[a];
             *argv++ = (struct text){ to, from.len_bytes };
@@ -153,7 +182,7 @@ struct job *job_create(struct worker *worker, enum job_kind kind, const struct s
         memcpy(to, watches[i].key.data, watches[i].key.len_bytes);
         to += watches[i].key.len_bytes;
     }
-    reply_memory_init(&job->reply, session->resp, job->small, sizeof job->small);
+    reply_memory_init(&job->reply, session->resp, block + at_reply, reply_bytes);
     reply_memory_init(&job->walk, session->resp, NULL, 0);
     return job;
 }
@@ -161,6 +190,7 @@ struct job *job_create(struct worker *worker, enum job_kind kind, const struct s
 struct part_block {
     _Atomic uint32_t references; /* the job, and each return under way */
     uint32_t count;
+    bool inside;                 /* in the job's own room: a job with one owner runs there, so nothing is ever returned by mail */
     struct loan_part parts[];
 };
 
@@ -170,7 +200,8 @@ static void block_put(struct part_block *block)
         return;
     for (uint32_t i = 0; i < block->count; i++)
         effects_fini(&block->parts[i].effects);
-    free(block);
+    if (!block->inside)
+        free(block);
 }
 
 static void parts_fini(struct job *job)
@@ -212,13 +243,16 @@ static int make_parts(struct worker *worker, struct job *job, const struct slot_
     if (owners == 0)
         return 0;
     size_t at_refs = aligned(sizeof(struct part_block) + owners * sizeof(struct loan_part));
-    char *memory = calloc(1, at_refs + refs * sizeof(struct part_ref));
+    size_t bytes = at_refs + refs * sizeof(struct part_ref);
+    bool inside = owners == 1 && !set->whole && !set->home && bytes <= sizeof job->parts_room;
+    char *memory = inside ? job->parts_room : malloc(bytes);
     if (memory == NULL)
         return -ENOMEM;
     struct part_block *block = (struct part_block *)memory;
     struct part_ref *next_ref = (struct part_ref *)(memory + at_refs);
     atomic_init(&block->references, 1);
     block->count = owners;
+    block->inside = inside;
     job->block = block;
     job->parts = block->parts;
     for (uint32_t owner = 0; owner < node->worker_count; owner++) {
@@ -394,6 +428,10 @@ static void collect(struct worker *worker, struct job *job)
             return;
         }
         own->asked_by_mail = false;
+        if (foreign == 0 && !job->asks_all && queues_part_free(worker, own)) {
+            start(worker, job); /* it runs to its end here and now: nobody can come between */
+            return;
+        }
         if (queues_try(worker, own)) {
             own->state = PART_HELD;
         } else if (job->part_count == 1) {
@@ -571,13 +609,14 @@ void job_dispatch(struct worker *worker, struct job *job)
         return;
     }
     uint32_t coordinator = choose_coordinator(worker, job, &set);
+    if (coordinator != worker->index || (job->part_count > 1 && !set.whole))
+        count_add(&worker->stats.client_queries_hops, job->count);
     if (coordinator == worker->index) {
         collect(worker, job);
         return;
     }
     give_home_part(worker, job, coordinator);
     job->coordinator = (uint16_t)coordinator;
-    count_add(&worker->stats.client_queries_hops, job->count);
     mail_request(worker, coordinator, &job->wait, MAIL_JOB, 0, job);
 }
 

@@ -17,7 +17,12 @@
 #include "dataplane/commands/command.h"
 #include "dataplane/slots/queue.h"
 
-enum { JOB_REPLY_SMALL_BYTES = 1024 };
+enum {
+    JOB_REPLY_BASE_BYTES = 192,     /* room for replies inside the job: so much, ... */
+    JOB_REPLY_COMMAND_BYTES = 96,   /* ... so much for each command, ... */
+    JOB_REPLY_MAX_BYTES = 4096,     /* ... and no more than this; longer replies take chunks */
+    JOB_PARTS_BYTES = 256,          /* room for the parts of a job with one owner */
+};
 
 enum job_kind {
     JOB_COMMANDS,  /* one command or a burst */
@@ -31,6 +36,7 @@ struct job_command {
     uint32_t argc;
     uint32_t reply_bytes_high;  /* reply_bytes / 2^32 */
     uint32_t reply_bytes;       /* so that a scattered burst's replies can be put in order */
+    struct call_key key;        /* of a command with one key, computed when it arrived; position 0: none */
 };
 
 struct job_watch { uint32_t db; struct text key; uint16_t slot; };
@@ -42,7 +48,7 @@ struct job {
     bool reroute;          /* ownership changed, or a walk goes on: home routes it again */
     bool second_round;
     bool refused, started;
-    bool free_reply;       /* EXEC found a watch dirty */
+    bool asks_all;         /* a command of it is a gather: execution may have to wait */
     struct client *client; /* home's; NULL: nobody waits for it */
     struct session session;
     struct job_command *commands;
@@ -59,7 +65,7 @@ struct job {
     struct reply_memory reply, walk;
     struct job *next;        /* lists of the home */
     uint32_t origin;         /* scattered burst: index in the client's plan */
-    char small[JOB_REPLY_SMALL_BYTES];
+    _Alignas(8) char parts_room[JOB_PARTS_BYTES];
 };
 
 /* Allocates a job with copies of `count` commands' arguments. NULL: no memory. */
@@ -82,8 +88,15 @@ bool job_execute(struct worker *worker, struct job *job);
 void job_gathers_destroy(struct job *job);
 void job_resume(struct worker *worker, struct job *job);
 
-/* Slots of one command: sets bits and appends new slots to `slots`. Returns their number, or -1 when the arguments are malformed. */
-struct slot_set { uint64_t bits[256]; uint16_t *slots; uint32_t count, capacity; bool whole, home, failed; };
+/* The slots that a job needs, each once. */
+enum { SLOT_SET_SMALL = 64 };
+struct slot_set {
+    uint16_t *slots;               /* small, or heap */
+    uint32_t count, capacity;
+    bool whole, home, failed, has_bits;
+    uint16_t small[SLOT_SET_SMALL];
+    uint64_t bits[256];            /* only when there are more than a few */
+};
 void slot_set_init(struct slot_set *set);
 void slot_set_add(struct slot_set *set, uint16_t slot);
 void slot_set_fini(struct slot_set *set);

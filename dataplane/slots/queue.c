@@ -7,19 +7,6 @@
 
 #include "dataplane/worker.h"
 
-struct line { struct part_ref *first, *last; };
-
-struct slot_queues {
-    uint64_t busy[SLOT_WORDS];   /* bit: the slot's line is not empty */
-    uint32_t busy_slots;
-    bool whole_held;
-    struct loan_part *whole;     /* waits for every slot, or holds them */
-    struct loan_part *behind_first, *behind_last;
-    struct loan_part *ready_first, *ready_last;
-    struct line *lines;          /* [SLOTS], zero pages until used */
-    size_t lines_bytes;
-};
-
 int queues_create(struct slot_queues **queues_out, uint32_t slot_count)
 {
     struct slot_queues *queues = calloc(1, sizeof *queues);
@@ -52,9 +39,17 @@ bool queues_any_busy(const struct worker *worker)
 
 bool slots_busy(const struct worker *worker, uint16_t slot)
 {
-    const struct slot_queues *queues = worker->queues;
+    return queues_slot_busy(worker->queues, slot);
+}
 
-    return queues->whole != NULL || (queues->busy[slot / 64] >> (slot % 64) & 1) != 0;
+bool queues_part_free(const struct worker *worker, const struct loan_part *part)
+{
+    if (part->whole)
+        return !queues_any_busy(worker);
+    for (uint32_t i = 0; i < part->count; i++)
+        if (queues_slot_busy(worker->queues, part->refs[i].slot))
+            return false;
+    return true;
 }
 
 static void make_ready(struct slot_queues *queues, struct loan_part *part)
@@ -90,7 +85,7 @@ static bool enter_lines(struct slot_queues *queues, struct loan_part *part)
     part->pending = 0;
     for (uint32_t i = 0; i < part->count; i++) {
         struct part_ref *ref = &part->refs[i];
-        struct line *line = &queues->lines[ref->slot];
+        struct slot_line *line = &queues->lines[ref->slot];
         ref->part = part;
         ref->next = NULL;
         if (line->first == NULL) {
@@ -110,19 +105,13 @@ bool queues_try(struct worker *worker, struct loan_part *part)
 {
     struct slot_queues *queues = worker->queues;
 
-    if (queues->whole != NULL)
+    if (!queues_part_free(worker, part))
         return false;
-    if (part->whole) {
-        if (queues->busy_slots > 0)
-            return false;
-        queues->whole = part;
-        queues->whole_held = true;
-        return true;
-    }
-    for (uint32_t i = 0; i < part->count; i++)
-        if (slots_busy(worker, part->refs[i].slot))
-            return false;
-    return enter_lines(queues, part);
+    if (!part->whole)
+        return enter_lines(queues, part);
+    queues->whole = part;
+    queues->whole_held = true;
+    return true;
 }
 
 bool queues_enter(struct worker *worker, struct loan_part *part)
@@ -157,7 +146,7 @@ static void leave_lines(struct slot_queues *queues, struct loan_part *part)
 {
     for (uint32_t i = 0; i < part->count; i++) {
         struct part_ref *ref = &part->refs[i];
-        struct line *line = &queues->lines[ref->slot];
+        struct slot_line *line = &queues->lines[ref->slot];
         assert(line->first == ref);
         line->first = ref->next;
         if (ref->next == NULL) {

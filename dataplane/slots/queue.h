@@ -9,6 +9,7 @@
 #define DATAPLANE_SLOTS_QUEUE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "dataplane/slots/effects.h"
@@ -44,12 +45,31 @@ struct loan_part {
     struct effects effects;
 };
 
+struct slot_line { struct part_ref *first, *last; };
+
+struct slot_queues {  /* of one worker; other modules only ask slots_busy and queues_any_busy */
+    uint64_t busy[256];          /* bit: the slot's line is not empty */
+    struct loan_part *whole;     /* waits for every slot, or holds them */
+    uint32_t busy_slots;
+    bool whole_held;
+    struct loan_part *behind_first, *behind_last;
+    struct loan_part *ready_first, *ready_last;
+    struct slot_line *lines;     /* [slot], zero pages until used */
+    size_t lines_bytes;
+};
+
 int queues_create(struct slot_queues **queues, uint32_t slot_count);
 void queues_destroy(struct slot_queues *queues);
 
 /* Is this slot held, waited for, or behind a whole loan? */
+static inline bool queues_slot_busy(const struct slot_queues *queues, uint16_t slot)
+{
+    return queues->whole != NULL || (queues->busy[slot / 64] >> (slot % 64) & 1) != 0;
+}
 bool slots_busy(const struct worker *worker, uint16_t slot);
 bool queues_any_busy(const struct worker *worker);  /* false: no slot of this worker is busy */
+/* Are all slots of the part free? Then whoever runs to completion without yielding need not take them. */
+bool queues_part_free(const struct worker *worker, const struct loan_part *part);
 
 /* Takes all slots of the part if each is free; else changes nothing. */
 bool queues_try(struct worker *worker, struct loan_part *part);
