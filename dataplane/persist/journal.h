@@ -25,9 +25,8 @@ struct journal;
 
 enum {
     JOURNAL_CHUNK_BYTES = 256 * 1024,
-    JOURNAL_MAX_BYTES =
-        64 * 1024 *
-        1024, /* unread; then the worker takes no more commands until the reader has caught up */
+    /* Unread; then the worker takes no more commands until the reader has caught up. */
+    JOURNAL_MAX_BYTES = 64 * 1024 * 1024,
 };
 
 /* bytes: valid until journal_next. db: what must be selected in front of them; db_after: what is
@@ -55,8 +54,8 @@ void journal_block_command(struct journal *journal, uint32_t db, uint32_t argc,
                            const struct text *argv);
 void journal_block_end(struct journal *journal, uint64_t stamp);
 bool journal_over_limit(const struct journal *journal);
-bool journal_failed(const struct journal *journal); /* any thread: a record was lost for want of
-                                                       memory, and is lost for good */
+/* Any thread: a record was lost for want of memory, and all that follow are lost, too. */
+bool journal_failed(const struct journal *journal);
 
 /* Reader. journal_settled: true when every record with stamp <= the clock reading taken before the
  * call is readable. (A reading by clock_stamp_ns, which is ordered before the loads of the call.)

@@ -31,8 +31,8 @@ struct effects {
 struct effects *call_effects(struct call *call, uint16_t slot);
 
 bool effects_ticket(struct effects *effects, struct effect_ticket ticket); /* false: no memory */
-void effects_apply(struct worker *worker,
-                   struct effects *effects); /* by the owner; leaves them empty */
+/* By the owner; leaves them empty. */
+void effects_apply(struct worker *worker, struct effects *effects);
 void effects_fini(struct effects *effects);
 
 #endif

@@ -35,13 +35,11 @@ enum {
 struct evict *evict_create(void); /* NULL: no memory */
 void evict_destroy(struct evict *evict);
 
-/* What counts against maxmemory: all that workers have handed out, and the node's own structures.
- */
+/* What counts against maxmemory: all that workers have handed out, and the node's structures. */
 int64_t evict_used_bytes(const struct node *node);
 
 /* Before a command with CMD_DENYOOM (EXEC: before its first). Evicts if need be. false: refuse it
- * with
- * "-OOM command not allowed when used memory > 'maxmemory'." */
+ * with "-OOM command not allowed when used memory > 'maxmemory'." */
 bool evict_before_write(struct call *call);
 /* Background: evicts this worker's share for about budget_us; true while more should go. */
 bool evict_run(struct worker *worker, uint32_t budget_us);

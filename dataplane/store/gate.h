@@ -15,9 +15,7 @@
 struct call;
 struct slot;
 
-enum {
-    GATE_TOUCHED_MAX = 32
-};
+enum { GATE_TOUCHED_MAX = 32 };
 
 struct gate {          /* zeroed is ready */
     uint64_t changes;  /* raised by each change: places found before it are looked up again */
@@ -30,8 +28,8 @@ struct gate {          /* zeroed is ready */
     uint32_t touched_count;
     struct slot *touched[GATE_TOUCHED_MAX];
     uint32_t floor_first, floor_end; /* databases [first, end) */
-    _Atomic uint64_t
-        dirty; /* changes since start: INFO's rdb_changes_since_last_save, summed over workers */
+    /* Changes since start: INFO's rdb_changes_since_last_save is the sum over workers. */
+    _Atomic uint64_t dirty;
 };
 
 /* After a command has run and while its slots are still held: stamps and journals it if

@@ -11,9 +11,7 @@
 #include "dataplane/store/evict.h"
 #include "dataplane/store/lazyfree.h"
 
-enum {
-    FIXTURE_ROUNDS_MAX = 1000000
-};
+enum { FIXTURE_ROUNDS_MAX = 1000000 };
 
 static void need(bool good, const char *what)
 {
@@ -178,6 +176,8 @@ void fixture_destroy(struct fixture *fixture)
         free(node->workers[i]);
     }
     effects_fini(&fixture->effects);
+    if (fixture->run_fini != NULL)
+        fixture->run_fini(fixture);
     config_destroy(node->config);
     free(node);
     free(fixture->reply_text);

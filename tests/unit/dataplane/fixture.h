@@ -40,6 +40,7 @@ struct fixture {
     struct effects effects; /* of calls on slots of other workers; fixture_give_back applies them */
     char *reply_text, *journal_text, *line;
     size_t reply_capacity;
+    void (*run_fini)(struct fixture *fixture); /* set by fixture_run.c */
 };
 
 struct fixture *fixture_create(uint32_t workers);

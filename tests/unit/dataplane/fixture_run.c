@@ -12,10 +12,17 @@ static void give_up(const char *what, const char *line)
     abort();
 }
 
+static void run_fini(struct fixture *fixture)
+{
+    command_index_destroy(fixture->node->commands);
+}
+
 static const struct command *row_of(struct fixture *fixture, uint32_t argc, const struct text *argv)
 {
-    if (fixture->node->commands == NULL)
+    if (fixture->node->commands == NULL) {
         fixture->node->commands = command_index_create();
+        fixture->run_fini = run_fini;
+    }
     if (fixture->node->commands == NULL || argc == 0)
         give_up("no command table, or no command", "");
     const struct command *command = command_find(fixture->node->commands, argv[0]);
