@@ -16,8 +16,6 @@
 enum {
     MEMORY_CLASSES = MEMORY_SLAB_MAX_BYTES / MEMORY_STEP_BYTES + 1,
     MEMORY_MAP_STEP_BYTES = 4096,
-    /* Values from here on get huge pages: fewer faults while they are written, quick to unmap. */
-    MEMORY_HUGE_BYTES = 4 << 20,
 };
 
 /* What a freed block holds on its way home. */
@@ -299,7 +297,8 @@ static struct page *slab_refill(struct memory *memory, unsigned class)
     return page;
 }
 
-/* ---- Long blocks ----------------------------------------------------------------------------- */
+/* ---- Long blocks ------------------------------------------------------------------------------
+ * No huge pages are asked for: a first touch would clear 2 MiB, which has been seen to take 6 ms on a virtual machine. */
 
 static size_t map_size(size_t size_bytes)
 {
@@ -318,11 +317,7 @@ static void *map_resize(void *block, size_t old_bytes, size_t new_bytes)
 {
     void *moved = mremap(block, map_size(old_bytes), map_size(new_bytes), MREMAP_MAYMOVE);
 
-    if (moved == MAP_FAILED)
-        return NULL;
-    if (new_bytes >= MEMORY_HUGE_BYTES)
-        madvise(moved, map_size(new_bytes), MADV_HUGEPAGE);
-    return moved;
+    return moved != MAP_FAILED ? moved : NULL;
 }
 
 size_t memory_usable(size_t size_bytes)
@@ -349,8 +344,6 @@ static void *long_alloc(struct memory *memory, size_t size_bytes, bool zero)
         return NULL;
     if (size_bytes > MEMORY_MALLOC_MAX_BYTES) {
         block = map_alloc(size_bytes);
-        if (block != NULL && size_bytes >= MEMORY_HUGE_BYTES)
-            madvise(block, map_size(size_bytes), MADV_HUGEPAGE);
     } else {
         block = zero ? calloc(1, size_bytes) : malloc(size_bytes);
     }

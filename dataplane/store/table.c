@@ -15,13 +15,14 @@ enum {
     BUCKET_PASSED = 1 << TABLE_BUCKET_ENTRIES,
     TABLE_BUCKETS_MAX = 1 << 30,
     /* Homes moved with each write while a table moves: done after count / 2 writes. As many entries can come meanwhile:
-     * half a place a bucket for the old array, which began at most nine tenths full; two places a bucket for one of a
-     * quarter the size, which began at most three quarters of nine tenths full. So there is always room. */
+     * that is two places a bucket for an array of a quarter the size, and what moves there fills it to three quarters of
+     * nine tenths at the most. So there is always room. */
     TABLE_MOVE_BUCKETS = 2,
     TABLE_SHRINK_MAX = 4,
     TABLE_PACK_INTERVAL = 4,  /* every so many inserts an array is asked whether it lies well */
     TABLE_SHRINK_FACTOR = 3,  /* below this part of what it may hold a table shrinks, to three quarters full */
     TABLE_RANDOM_TRIES = 64,
+    TABLE_DRAIN_BUCKETS = 1024,
     TABLE_POSITION_SHIFT = 64 - TABLE_CURSOR_BITS,
 };
 _Static_assert(sizeof(struct table_bucket) == MEMORY_LINE_BYTES, "a bucket is one cache line");
@@ -38,7 +39,7 @@ struct array {
 
 struct table_growth {
     struct array next;
-    uint32_t moved;    /* homes of the old array that are empty: their entries are in `next` */
+    uint32_t moved;    /* homes of the old array that are empty: their entries are in `next`, as are all new ones */
     uint32_t drained, next_drained;  /* buckets that table_drain has emptied */
 };
 
@@ -150,6 +151,17 @@ static uint32_t home_of_marked(struct array array, uint64_t seed, uint64_t mark)
     if (home == home_of(array, low | ~high_mask))
         return home;
     return home_of(array, hash_of(seed, entry_of(mark)));
+}
+
+/* Whether that home is this one: for most entries without their key, however large the array. */
+static bool is_home(struct array array, uint64_t seed, uint64_t mark, uint32_t home)
+{
+    uint64_t low = mark & high_mask;
+    uint32_t first = home_of(array, low), last = home_of(array, low | ~high_mask);
+
+    if (home < first || home > last)
+        return false;
+    return first == last || home_of(array, hash_of(seed, entry_of(mark))) == home;
 }
 
 static uint32_t after(struct array array, uint32_t index)
@@ -287,7 +299,7 @@ static void array_visit_home(struct array array, uint64_t seed, uint32_t home, v
         for (uint64_t there = bucket_present(word); there != 0; there &= there - 1) {
             uint64_t mark = bucket->entries[match_index(there)];
 
-            if (!mixed || home_of_marked(array, seed, mark) == home)
+            if (!mixed || is_home(array, seed, mark, home))
                 visit(arg, entry_of(mark));
         }
         if ((int64_t)word >= 0)
@@ -301,7 +313,7 @@ static void array_visit_home(struct array array, uint64_t seed, uint32_t home, v
 
 /* What an array may hold before it must grow: thirteen places of fourteen, a single bucket all of them. (Measured with a
  * million keys in 16,384 slots: 1.23 buckets looked at to find a key, 2.3 to miss one, neighbours in memory, and 10.3
- * bytes a key.) Larger tables keep some more free, for what comes while they move. */
+ * bytes a key.) In a larger one, where full buckets can gather in long rows, nine of ten. */
 static uint32_t limit_of(uint32_t count)
 {
     uint32_t free = count <= TABLE_ONE_GO_BUCKETS ? count / 2 : count * 3 / 4;
@@ -332,16 +344,6 @@ static uint32_t size_for(uint64_t used)
 static struct array table_array(const struct table *table)
 {
     return (struct array){.buckets = table->buckets, .count = table->bucket_count};
-}
-
-/* The one array in which an entry of this hash lies, or belongs. The table is not empty. */
-static struct array table_array_of(const struct table *table, uint64_t hash)
-{
-    struct array array = table_array(table);
-
-    if (table->growth != NULL && home_of(array, hash) < table->growth->moved)
-        return table->growth->next;
-    return array;
 }
 
 static int rebuild(struct table *table, struct memory *memory, uint64_t seed, uint32_t count)
@@ -409,7 +411,7 @@ static void move_home(struct table *table, uint64_t seed, uint32_t home)
             uint64_t mark = bucket->entries[index];
             uint8_t tag = bucket->tags[index];
 
-            if (home_of_marked(old, seed, mark) == home) {
+            if (is_home(old, seed, mark, home)) {
                 bucket_clear(bucket, index);
                 array_put(next, home_of_marked(next, seed, mark), tag, mark);
             }
@@ -509,7 +511,14 @@ static void free_arrays(struct table *table, struct memory *memory)
 
 bool table_locate(const struct table *table, uint64_t hash, struct text key, struct table_place *place)
 {
-    return table->buckets != NULL && array_locate(table_array_of(table, hash), hash, key, place);
+    struct array array = table_array(table);
+
+    if (table->used == 0)
+        return false;
+    if (table->growth == NULL)
+        return array_locate(array, hash, key, place);
+    return (home_of(array, hash) >= table->growth->moved && array_locate(array, hash, key, place)) ||
+           array_locate(table->growth->next, hash, key, place);
 }
 
 struct entry *table_find(const struct table *table, uint64_t hash, struct text key)
@@ -524,7 +533,11 @@ void table_prefetch_entry(const struct table *table, uint64_t hash)
     if (table->buckets == NULL)
         return;
 
-    struct array array = table_array_of(table, hash);
+    struct array array = table_array(table);
+
+    if (table->growth != NULL && home_of(array, hash) < table->growth->moved)
+        array = table->growth->next;
+
     const struct table_bucket *bucket = &array.buckets[home_of(array, hash)];
     uint64_t match = bucket_match(bucket_word(bucket), (uint8_t)hash);
 
@@ -544,7 +557,7 @@ int table_insert(struct table *table, struct memory *memory, uint64_t seed, uint
                  struct entry *entry)
 {
     if (table_step(table, memory, seed, TABLE_MOVE_BUCKETS)) {
-        /* Both arrays have room for all that can be inserted until this is over: see TABLE_MOVE_BUCKETS. */
+        /* The next array has room for all that can be inserted until this is over: see TABLE_MOVE_BUCKETS. */
     } else if (table->used >= limit_of(table->bucket_count)) {
         int error = resize(table, memory, seed, size_after(table->bucket_count));
 
@@ -554,7 +567,8 @@ int table_insert(struct table *table, struct memory *memory, uint64_t seed, uint
         pack(table, memory);
     }
 
-    struct array array = table_array_of(table, hash);
+    /* What is new goes to the next array at once: the old one must not fill up while it is emptied. */
+    struct array array = table->growth != NULL ? table->growth->next : table_array(table);
 
     array_put(array, home_of(array, hash), (uint8_t)hash, marked(entry, hash));
     table->used++;
@@ -713,19 +727,17 @@ struct entry *table_random(const struct table *table, uint64_t seed, uint64_t ra
 
 /* ---- Emptying ------------------------------------------------------------------------------------ */
 
-/* Takes entries out of the buckets from *drained to `end`, and on while they pass some on. */
+/* Takes entries out of the buckets from *drained to `end`. */
 static unsigned array_drain(struct array array, uint32_t *drained, uint32_t end, struct entry **entries,
                             unsigned max)
 {
     uint32_t was = *drained, at = was;
     unsigned taken = 0;
 
-    for (; at < array.count; at++) {
+    for (; at < end; at++) {
         struct table_bucket *bucket = &array.buckets[at];
         uint64_t there = bucket_present(bucket_word(bucket));
 
-        if (at >= end && (at == 0 || !(array.buckets[at - 1].present & BUCKET_PASSED)))
-            break;
         for (; there != 0 && taken < max; there &= there - 1) {
             unsigned index = match_index(there);
 
@@ -735,29 +747,44 @@ static unsigned array_drain(struct array array, uint32_t *drained, uint32_t end,
         if (there != 0)
             break;
     }
-    /* The bucket before is looked at again. */
-    if (at > was && at > 1)
-        discard(array, was > 0 ? was - 1 : 0, at - 1);
+    discard(array, was, at);
     *drained = at;
     return taken;
 }
 
-/* While a table moves most of both arrays is empty, and is not searched: the beginning of the old one (but for what
- * wrapped round its end) and the end of the next one. */
+/* Where, in the old array of a moving table, the entries end that wrapped round from its last bucket. */
+static uint32_t wrapped_end(const struct table *table)
+{
+    struct array old = table_array(table);
+    uint32_t end = 0, last = old.count - 1;
+
+    while (end < table->growth->moved &&
+           (old.buckets[end == 0 ? last : end - 1].present & BUCKET_PASSED))
+        end++;
+    return end;
+}
+
+/* Either array may be nearly empty, for long stretches; then the other is nearly full. A call looks at a stretch of the
+ * next one, and takes the rest of what it hands out from the old one, whose beginning it skips. */
 static unsigned drain_moving(struct table *table, struct entry **entries, unsigned max)
 {
     struct table_growth *growth = table->growth;
     struct array old = table_array(table), next = growth->next;
-    uint64_t filled = ((uint64_t)growth->moved * next.count + old.count - 1) / old.count;
-    unsigned taken = array_drain(next, &growth->next_drained, (uint32_t)filled, entries, max);
+    uint32_t stretch = next.count - growth->next_drained;
+    unsigned taken;
 
-    if (growth->drained < growth->moved && taken < max) {
-        taken += array_drain(old, &growth->drained, 1, entries + taken, max - taken);
-        if (taken < max && growth->drained < growth->moved)
+    if (stretch > TABLE_DRAIN_BUCKETS)
+        stretch = TABLE_DRAIN_BUCKETS;
+    taken = array_drain(next, &growth->next_drained, growth->next_drained + stretch, entries, max);
+    if (taken < max && growth->drained < growth->moved) {
+        taken += array_drain(old, &growth->drained, wrapped_end(table), entries + taken, max - taken);
+        if (taken < max)
             growth->drained = growth->moved;
     }
-    if (growth->drained >= growth->moved && taken < max)
+    if (taken < max)
         taken += array_drain(old, &growth->drained, old.count, entries + taken, max - taken);
+    if (taken == 0)
+        taken = array_drain(next, &growth->next_drained, next.count, entries, max);
     return taken;
 }
 
