@@ -10,9 +10,12 @@
 #include <unistd.h>
 
 #include "dataplane/worker.h"
+#include "drivers/clock.h"
 
 enum {
-    LOG_REFRESH_MS = 1000
+    LOG_REFRESH_MS = 1000,
+    DRAIN_LOOK_MS = 2,          /* how often an end looks whether it is there */
+    SETTLE_ROUNDS_MAX = 1000000 /* a walk takes one for each slot */
 };
 
 /* ---- from workers ---- */
@@ -50,8 +53,11 @@ int control_open(struct control *control)
     return -1;
 }
 
-void control_close(struct control *control)
+void control_end(struct control *control)
 {
+    control_free_node(control);
+    if (control->unixsocket_bound)
+        unlink(control->config->unixsocket);
     if (control->signal_fd >= 0)
         close(control->signal_fd);
     if (control->event_fd >= 0)
@@ -75,9 +81,10 @@ static void take_signals(struct control *control)
             log_request_reopen(control->log);
             continue;
         }
-        log_write(control->log, LOG_LEVEL_WARNING, "Received %s, shutting down.",
-                  signal_name(number));
+        control->hurry = control->end;
         control->end = true;
+        log_write(control->log, LOG_LEVEL_WARNING, "Received %s, %s", signal_name(number),
+                  control->hurry ? "ending at once." : "shutting down.");
     }
 }
 
@@ -99,27 +106,98 @@ static void refresh_log(struct control *control)
                   strerror(-result));
 }
 
-void control_run(struct control *control)
+static void wait_and_take(struct control *control, int timeout_ms)
 {
     struct pollfd fds[2] = {{.fd = control->signal_fd, .events = POLLIN},
                             {.fd = control->event_fd, .events = POLLIN}};
 
+    if (poll(fds, 2, timeout_ms) < 0 && errno != EINTR)
+        abort(); /* two descriptors of our own */
+    take_signals(control);
+    take_tasks(control);
+}
+
+void control_run(struct control *control)
+{
     while (!control->end) {
-        if (poll(fds, 2, LOG_REFRESH_MS) < 0 && errno != EINTR)
-            abort(); /* two descriptors of our own */
-        take_signals(control);
-        take_tasks(control);
+        wait_and_take(control, LOG_REFRESH_MS);
         refresh_log(control);
+    }
+}
+
+/* ---- the end ---- */
+
+static void drain_worker(void *runner, struct task *task)
+{
+    worker_drain(runner);
+}
+
+static bool all_drained(const struct node *node)
+{
+    for (uint32_t i = 0; i < node->worker_count; i++)
+        if (!atomic_load_explicit(&node->workers[i]->drained, memory_order_acquire))
+            return false;
+    return true;
+}
+
+static uint64_t bytes_sent(const struct node *node)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < node->worker_count; i++)
+        sum += count_get(&node->driver->counters(node->workers[i]->stream)->tx_bytes);
+    return sum;
+}
+
+/* Until every connection has what it is owed, or those left do not take it. */
+static void wait_until_drained(struct control *control)
+{
+    const struct node *node = control->node;
+    uint64_t began_us = clock_now_us(), moved_us = began_us, sent = bytes_sent(node);
+
+    while (!all_drained(node) && !control->hurry) {
+        wait_and_take(control, DRAIN_LOOK_MS);
+        uint64_t now_us = clock_now_us(), now_sent = bytes_sent(node);
+        if (now_sent != sent)
+            moved_us = now_us;
+        sent = now_sent;
+        if (now_us - moved_us > CONTROL_DRAIN_STALL_MS * 1000u ||
+            now_us - began_us > CONTROL_DRAIN_MAX_MS * 1000u) {
+            log_write(control->log, LOG_LEVEL_NOTICE,
+                      "Some clients do not take their replies: closing their connections.");
+            return;
+        }
+    }
+}
+
+/* Without their threads the workers' mail is carried by hand until every job is home. */
+static void settle(struct control *control)
+{
+    struct node *node = control->node;
+    bool more = true;
+
+    for (int round = 0; round < SETTLE_ROUNDS_MAX && more; round++) {
+        more = task_waiting(&control->inbox);
+        take_tasks(control);
+        for (uint32_t i = 0; i < node->worker_count; i++)
+            more = worker_settle(node->workers[i]) || more;
     }
 }
 
 void control_stop_workers(struct control *control)
 {
     struct node *node = control->node;
+    struct task drains[WORKERS_MAX];
 
     atomic_store(&node->shutdown_request, NODE_SHUTS_DOWN);
+    for (uint32_t i = 0; i < node->worker_count; i++) {
+        drains[i] = (struct task){.run = drain_worker};
+        worker_post(node->workers[i], &drains[i]);
+    }
+    wait_until_drained(control);
     for (uint32_t i = 0; i < node->worker_count; i++)
         worker_stop(node->workers[i]);
     for (uint32_t i = 0; i < node->worker_count; i++)
         worker_join(node->workers[i]);
+    settle(control);
 }

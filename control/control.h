@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "config/config.h"
+#include "control/process.h"
 #include "dataplane/node.h"
 #include "drivers/cpu.h"
 #include "drivers/log.h"
@@ -30,13 +31,15 @@ struct control {
     struct config *config;
     struct log *log;
     struct node *node;
+    struct process process;
     struct cpu_list cpus;     /* that workers are spread over */
     struct task_inbox inbox;  /* from workers */
     int event_fd;             /* the inbox has something */
     int signal_fd;
     sigset_t signals;         /* blocked in all threads: read from signal_fd */
     bool end;                 /* asked for */
-    bool pidfile_written, unixsocket_bound;
+    bool hurry;               /* asked for a second time */
+    bool unixsocket_bound;
     struct merge *merge;      /* a recording; NULL: none */
     unsigned listener_set;    /* which ids the present listeners have: control/listeners.h */
 };
@@ -45,11 +48,14 @@ struct control {
 int control_start(struct control *control);
 /* Frees the node with all that is in it. The workers have ended, or were never started. */
 void control_free_node(struct control *control);
+/* What every worker and the sockets are, for the operator. */
+void control_log_start(struct control *control);
 
 /* control.c */
 extern const struct node_control control_calls;
 int control_open(struct control *control); /* signals and inbox; before any thread exists */
-void control_close(struct control *control);
+/* Undoes control_open and control_start, whatever of them succeeded; the workers have ended. */
+void control_end(struct control *control);
 /* Serves until the end is asked for. */
 void control_run(struct control *control);
 /* Has the workers finish what they have read, then ends them. */

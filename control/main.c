@@ -1,6 +1,8 @@
 /* Main: the command line, the configuration, the start, the wait, the end. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "config/load.h"
 #include "control/control.h"
@@ -33,18 +35,44 @@ static int open_log(struct control *control)
     return result;
 }
 
+static void log_beginning(const struct control *control)
+{
+    const struct config *config = control->config;
+
+    log_write(control->log, LOG_LEVEL_NOTICE, "Pollux %s starts, pid %d", POLLUX_VERSION,
+              (int)getpid());
+    if (config->file[0] != '\0')
+        log_write(control->log, LOG_LEVEL_NOTICE, "Configuration loaded from %s", config->file);
+    else
+        log_write(control->log, LOG_LEVEL_WARNING,
+                  "No configuration file: defaults and the command line count. To use a file: "
+                  "polluxd /path/to/pollux.conf");
+    if (config->supervised == CONFIG_SUPERVISED_SYSTEMD && !control->process.systemd)
+        log_write(control->log, LOG_LEVEL_WARNING,
+                  "supervised systemd, but NOTIFY_SOCKET is not set: nobody is told of the start.");
+}
+
 static int serve(struct control *control)
 {
+    struct process *process = &control->process;
     int status = 1;
 
+    log_beginning(control);
     if (control_open(control) == 0 && control_start(control) == 0) {
+        process_write_pidfile(process, control->config, control->log);
+        process_check_machine(control->config, control->log);
+        control_log_start(control);
         log_write(control->log, LOG_LEVEL_NOTICE, "Ready to accept connections");
+        process_ready(process);
         control_run(control);
+        process_stopping(process);
         control_stop_workers(control);
-        status = 0;
+        status = control->hurry ? 1 : 0;
     }
-    control_free_node(control);
-    control_close(control);
+    control_end(control);
+    process_remove_pidfile(process);
+    if (status == 0)
+        log_write(control->log, LOG_LEVEL_WARNING, "Pollux has ended, bye bye...");
     return status;
 }
 
@@ -60,8 +88,11 @@ int main(int argc, char **argv)
         fputs("No memory, or no working directory, to start.\n", stderr);
         return 1;
     }
-    if (load(control.config, argc, argv) == 0 && open_log(&control) == 0)
-        status = serve(&control);
+    if (load(control.config, argc, argv) == 0) {
+        status = process_detach(&control.process, control.config);
+        if (status < 0)
+            status = open_log(&control) == 0 ? serve(&control) : 1;
+    }
     log_destroy(control.log);
     config_destroy(control.config);
     return status;

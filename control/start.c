@@ -300,6 +300,34 @@ static int start_workers(struct control *control)
     return result < 0 ? -1 : 0;
 }
 
+void control_log_start(struct control *control)
+{
+    const struct config *config = control->config;
+    const struct node *node = control->node;
+    const struct config_list *bind = config->bind;
+    char text[LOG_MESSAGE_MAX] = "";
+    size_t used = 0;
+
+    for (uint32_t i = 0; i < node->worker_count && used < sizeof text; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%d", i == 0 ? "" : ",",
+                                 node->workers[i]->cpu);
+    log_write(control->log, LOG_LEVEL_NOTICE, "%u worker%s on CPU%s %s, network driver %s",
+              node->worker_count, node->worker_count == 1 ? "" : "s",
+              node->worker_count == 1 ? "" : "s", text, node->driver->name);
+    used = 0;
+    text[0] = '\0';
+    for (unsigned i = 0; i < bind->count && used < sizeof text; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, " %s", bind->items[i]);
+    if (config->port != 0)
+        log_write(control->log, LOG_LEVEL_NOTICE, "Port %lld on%s", (long long)config->port, text);
+    if (config->port != 0 && config->per_core_endpoints != 0)
+        log_write(control->log, LOG_LEVEL_NOTICE, "Ports %u to %u for each worker its own",
+                  listeners_core_port(config, 0),
+                  listeners_core_port(config, node->worker_count - 1));
+    if (config->unixsocket[0] != '\0')
+        log_write(control->log, LOG_LEVEL_NOTICE, "Unix socket %s", config->unixsocket);
+}
+
 /* Freed memory goes back to the machine in jemalloc's own thread, not in a worker's turn. */
 static void purge_in_background(struct control *control)
 {

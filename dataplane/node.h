@@ -20,8 +20,10 @@ enum {
     DATABASES_MAX = 1024,
     LISTENER_COMMON = 0,          /* listener ids: the common port */
     LISTENER_UNIX = 1,
+    LISTENER_SET = 512,           /* added to the ids of TCP listeners: those of every other CONFIG SET port or bind */
     LISTENER_CORE_BASE = 1024,    /* + k: worker k's own port */
 };
+_Static_assert((int)WORKERS_MAX <= (int)LISTENER_SET, "ids of two sets are distinct");
 
 struct log;     /* drivers/log.h */
 struct watch;   /* slots/watch.h */
@@ -86,6 +88,15 @@ struct node_control {
     /* Any thread, under the configuration's mutex: puts a change into effect that needs no worker to be asked (config_apply). */
     const char *(*apply)(void *control, const struct config *config, const struct config_change *changes, unsigned count, unsigned *culprit);
 };
+
+static inline bool listener_is_core(uint32_t id)
+{
+    return id >= LISTENER_CORE_BASE;
+}
+static inline uint32_t listener_core_worker(uint32_t id)
+{
+    return (id - LISTENER_CORE_BASE) % LISTENER_SET;
+}
 
 static inline uint32_t node_owner(const struct node *node, uint32_t slot)
 {

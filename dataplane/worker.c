@@ -118,7 +118,7 @@ void worker_empty(struct worker *worker)
         lazyfree_destroy(worker, worker->lazyfree);
     worker->lazyfree = NULL;
     for (uint32_t i = 0; i < worker->listener_count; i++)
-        if (worker->listeners[i].fd >= 0)
+        if (!worker->listeners[i].taken)
             close(worker->listeners[i].fd);
     worker->listener_count = 0;
 }
@@ -156,7 +156,7 @@ int worker_give_listener(struct worker *worker, int fd, uint32_t id, bool hand_o
         worker->listeners = grown;
         worker->listener_capacity = capacity;
     }
-    worker->listeners[worker->listener_count++] = (struct worker_listener){ fd, id, hand_over };
+    worker->listeners[worker->listener_count++] = (struct worker_listener){ .fd = fd, .id = id, .hand_over = hand_over };
     return 0;
 }
 
@@ -295,6 +295,8 @@ static void loop(struct worker *worker)
             clients_resume(worker);
         job_ready_parts(worker);
         work_cron(worker);
+        if (worker->draining)
+            worker_drain(worker);
         more = work_background(worker, (unsigned)count);
         tickets_flush(worker);
         mail_flush(worker);
@@ -324,7 +326,7 @@ static int open_stream(struct worker *worker)
             snprintf(worker->start_error, sizeof worker->start_error, "cannot listen: %s", strerror(-result));
             return result;
         }
-        listener->fd = -1; /* the stream's now */
+        listener->taken = true;
     }
     return 0;
 }

@@ -75,13 +75,15 @@ struct worker {
     _Atomic uint64_t config_generation; /* that this worker has seen: it holds no older value from the configuration (config_reclaim) */
     struct task_inbox tasks;       /* from threads that have no mailbox */
     _Atomic uint32_t sleeping;     /* 1 while in a poll that waits */
+    bool draining;                 /* the server ends: no new connections or bytes */
+    _Atomic bool drained;          /* and every connection has what it is owed */
     bool alone_on_cpu;             /* no other worker shares this CPU: may spin for an answer */
 
     uint64_t next_cron_us;
     uint64_t rated_us;             /* when the rates were last taken */
     struct rate { uint64_t last_total, samples[16]; uint32_t next; } rates[3]; /* operations, received, sent */
     uint64_t turn_cpu_ns;          /* CPU clock when the last turn ended */
-    struct worker_listener { int fd; uint32_t id; bool hand_over; } *listeners;  /* given before the start; the stream takes them */
+    struct worker_listener { int fd; uint32_t id; bool hand_over, taken; } *listeners;  /* taken: the descriptor is the stream's */
     uint32_t listener_count, listener_capacity;
     _Atomic int32_t start_result;  /* 1: not yet; 0: the loop runs; negative errno */
     char start_error[256];
@@ -119,6 +121,15 @@ uint64_t node_sum(const struct node *node, size_t offset);
 int worker_create(struct worker **worker, struct node *node, uint32_t index, int cpu);
 /* Takes over a bound, listening socket. 0 or -ENOMEM. */
 int worker_give_listener(struct worker *worker, int fd, uint32_t id, bool hand_over);
+/* serving.c, on the worker's thread: the same while it runs (0 or -errno, the descriptor stays the caller's); stops accepting on the TCP
+ * listeners of a set (0 or LISTENER_SET); keepalive of connections accepted from now on. */
+int worker_listen(struct worker *worker, int fd, uint32_t id, bool hand_over);
+void worker_unlisten(struct worker *worker, uint32_t set);
+void worker_set_keepalive(struct worker *worker, unsigned keepalive_s);
+/* Finishes what was read, accepts and reads no more; `drained` tells when. */
+void worker_drain(struct worker *worker);
+/* After all threads have ended: one round of what they left in mailboxes and inboxes, so that every job comes home. False: nothing was left. */
+bool worker_settle(struct worker *worker);
 int worker_start(struct worker *worker);
 /* Waits until the loop runs; else a negative errno and a line in worker->start_error. */
 int worker_wait_started(struct worker *worker);
