@@ -133,7 +133,9 @@ static void ep_die(struct ep_stream *stream, struct ep_conn *conn, int error)
     conn->base.pending_bytes = 0;
     if (error == 0 && !(conn->flags & EP_ENDED))
         socket_discard_input(conn->base.fd);
-    close(conn->base.fd); /* the only descriptor of the socket, so epoll forgets it too */
+    /* Closing forgets it too, but only if nobody holds a duplicate. */
+    epoll_ctl(stream->epoll_fd, EPOLL_CTL_DEL, conn->base.fd, NULL);
+    close(conn->base.fd);
     conn->base.fd = -1;
     ep_make_ready(stream, conn);
 }

@@ -47,8 +47,7 @@ static void echo(const struct stream_driver *driver, struct stream *stream,
 static int serve(const struct stream_driver *driver, int listener)
 {
     char error[STREAM_ERROR_MAX] = "";
-    struct stream_options options = {
-        .connections_max = 20000, .may_sleep = true, .error = error};
+    struct stream_options options = {.connections_max = 20000, .may_sleep = true, .error = error};
     struct stream_event events[STREAM_EVENTS_MAX];
     struct stream *stream;
     unsigned long long polls = 0;
