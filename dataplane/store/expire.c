@@ -281,12 +281,23 @@ static bool work(struct worker *worker)
     return wheel_sweep(worker->wheel, EXPIRE_SWEEP_BATCH, fire, worker);
 }
 
+/* Nothing is due. The wheel learns the time all the same, so that new tickets go where they belong at once. */
+static bool sweep(struct worker *worker)
+{
+    (void)wheel_run(worker->wheel, worker->now_unix_ms, EXPIRE_BATCH, fire, worker);
+    if (wheel_sweep(worker->wheel, EXPIRE_SWEEP_BATCH, fire, worker))
+        return true;
+    worker->expire.quiet_unix_ms = worker->now_unix_ms;
+    return false;
+}
+
 bool expire_run(struct worker *worker, uint32_t budget_us)
 {
-    if (at_rest(worker))
+    /* There are many turns in a millisecond. */
+    if (worker->expire.quiet_unix_ms == worker->now_unix_ms || at_rest(worker))
         return false;
     if (wheel_next_unix_ms(worker->wheel) > worker->now_unix_ms)
-        return wheel_sweep(worker->wheel, EXPIRE_SWEEP_BATCH, fire, worker);
+        return sweep(worker);
     uint64_t start_us = clock_now_us(), now_us = start_us;
     uint32_t allowed_us = allowance(worker, start_us, budget_us);
     bool more = true;

@@ -32,9 +32,10 @@ enum {
     EXPIRE_IDLE_MS = 100, /* how often to look while expiry is switched off or rests */
 };
 
-struct expire {           /* zeroed is ready */
-    int64_t credit_us;    /* time that a long backlog may still use; negative: it has overdrawn */
-    uint64_t credited_us; /* when credit was last given */
+struct expire {            /* zeroed is ready */
+    int64_t credit_us;     /* time that a long backlog may still use; negative: it has overdrawn */
+    uint64_t credited_us;  /* when credit was last given */
+    int64_t quiet_unix_ms; /* at this very time there was nothing to do */
 };
 
 /* The gate's: key->entry now has `deadline` (or none, -1) where it had `before` (-1: none, or it is
