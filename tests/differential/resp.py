@@ -137,12 +137,12 @@ def quote(data, limit=None):
 
 def show(reply, limit=300):
     """A reply for a human: its exact bytes, quoted, or the state of the connection."""
-    if reply.is_state():
-        text = {
-            CLOSED: "(connection closed)",
-            TIMEOUT: "(no reply in time)",
-            MALFORMED: "(not RESP)",
-        }[reply.kind]
+    text = {
+        CLOSED: "(connection closed)",
+        TIMEOUT: "(no reply in time)",
+        MALFORMED: "(not RESP)",
+    }.get(reply.kind)
+    if text:
         return text + (" " + quote(reply.raw, limit) if reply.raw else "")
     return quote(reply.raw, limit)
 
