@@ -8,9 +8,7 @@
 
 #include <stdint.h>
 
-enum {
-    CPU_LIST_MAX = 1024
-}; /* CPUs of one list, and the highest number is one less */
+enum { CPU_LIST_MAX = 1024 }; /* CPUs of one list, and the highest number is one less */
 
 struct cpu_list {
     unsigned count;

@@ -10,9 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum {
-    LISTEN_ERROR_MAX = 256
-};
+enum { LISTEN_ERROR_MAX = 256 };
 
 /* Binds one TCP socket. `address` is an IPv4 or IPv6 literal or "*" / "::*"; a caller that saw a
  * leading "-" in the directive strips it and ignores EADDRNOTAVAIL/EAFNOSUPPORT. IPv6 sockets are

@@ -143,5 +143,14 @@ void socket_discard_input(int fd)
 
 bool socket_accept_must_wait(int error)
 {
-    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+    switch (error) {
+    case EAGAIN:
+    case EINTR:
+    case ECONNABORTED:
+    case EPROTO:
+    case EPERM:
+        return false;
+    default:
+        return true;
+    }
 }

@@ -26,7 +26,8 @@ bool socket_is_loopback(int fd); /* also true for unix sockets */
  * that made us close. Bounded by SOCKET_DISCARD_MAX; a peer that keeps sending gets the reset. */
 void socket_discard_input(int fd);
 
-/* Whether accept(2) failed for want of a resource, so that trying again at once is of no use. */
+/* Whether trying again at once is of no use after accept(2) failed: for want of a descriptor or of
+ * memory. Not so if only that one connection is broken or forbidden (accept(2), "Errors"). */
 bool socket_accept_must_wait(int error);
 
 enum {

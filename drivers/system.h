@@ -10,9 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum {
-    SYSTEM_TEXT_MAX = 256
-};
+enum { SYSTEM_TEXT_MAX = 256 };
 
 struct system_cpu_time {
     uint64_t user_us;

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "drivers/stream.h"
+
 /* Own memory follows the header; adopted memory is elsewhere and has room 0. */
 struct transmit_piece {
     struct transmit_piece *next;
@@ -20,6 +22,7 @@ struct transmit_piece {
 
 static_assert(sizeof(struct transmit_piece) == 64, "one cache line before the room");
 static_assert((int)TRANSMIT_LARGE_BYTES > (int)TRANSMIT_SMALL_BYTES, "two sizes");
+static_assert((int)TRANSMIT_LARGE_BYTES >= (int)STREAM_RESERVE_MAX, "what may be reserved fits");
 
 void transmit_pool_init(struct transmit_pool *pool)
 {
@@ -107,8 +110,9 @@ char *transmit_reserve(struct transmit_pool *pool, struct transmit *queue, size_
     assert(len_bytes <= TRANSMIT_LARGE_BYTES);
     if (piece == NULL || piece->room_bytes < piece->filled_bytes + len_bytes ||
         piece->room_bytes == piece->filled_bytes) {
-        bool first = piece == NULL && len_bytes <= TRANSMIT_SMALL_BYTES;
-        piece = first ? transmit_get(&pool->small, TRANSMIT_SMALL_BYTES)
+        /* Also after adopted memory: what follows a large value is mostly short. */
+        bool small = (piece == NULL || piece->room_bytes == 0) && len_bytes <= TRANSMIT_SMALL_BYTES;
+        piece = small ? transmit_get(&pool->small, TRANSMIT_SMALL_BYTES)
                       : transmit_get(&pool->large, TRANSMIT_LARGE_BYTES);
         if (piece == NULL)
             return NULL;

@@ -12,8 +12,9 @@
 #include <sys/uio.h>
 
 enum {
-    TRANSMIT_SMALL_BYTES = 2048,  /* room of a queue's first piece: most replies fit */
-    TRANSMIT_LARGE_BYTES = 16384, /* room of the following ones; most that can be reserved */
+    /* With the header of 64 bytes they fill size classes of jemalloc, 2.5 and 20 KiB. */
+    TRANSMIT_SMALL_BYTES = 2496,  /* room of a queue's first piece: most replies fit */
+    TRANSMIT_LARGE_BYTES = 20416, /* room of the following ones; most that can be reserved */
 #ifdef POLLUX_ASAN
     /* Every piece its own malloc block, so that the sanitizer sees what oversteps it. */
     TRANSMIT_SPARE_SMALL = 0,

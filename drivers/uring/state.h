@@ -22,6 +22,7 @@ enum {
     UR_LISTENERS_MAX = 64, /* `bind` addresses and unix sockets of one stream */
     UR_PARTS_MAX = 16,     /* pieces of one sendmsg */
     UR_GATHERS_MAX = 32,   /* sendmsg prepared before the kernel is entered */
+    UR_ROUNDS_MAX = 64,    /* without an event in one poll; then its caller has a turn */
     UR_DRAIN_US = 10000,   /* of one wait for the last completions when a stream is destroyed */
     UR_DRAINS_MAX = 200,   /* such waits */
 };

@@ -244,7 +244,7 @@ static int ur_poll(struct stream *base, struct stream_event *events, unsigned ev
     stream->woken = false;
     uint64_t deadline_us = timeout_us > 0 ? clock_now_us() + (uint64_t)timeout_us : 0;
     /* Completions of sends and the like end the kernel's wait, but not ours. */
-    for (;;) {
+    for (unsigned rounds = 0; rounds < UR_ROUNDS_MAX; rounds++) {
         result = ur_round(stream, events, events_max, timeout_us);
         if (result != 0 || stream->woken || timeout_us == 0 || !stream->may_sleep)
             return result;
@@ -255,6 +255,7 @@ static int ur_poll(struct stream *base, struct stream_event *events, unsigned ev
             return 0;
         timeout_us = (int64_t)(deadline_us - now_us);
     }
+    return 0;
 }
 
 /* ---- Closing, addresses ---------------------------------------------------------------------- */

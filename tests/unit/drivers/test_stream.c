@@ -1,6 +1,8 @@
 /* The stream drivers: what one connection goes through. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,6 +103,30 @@ DRIVER_TEST(tells_addresses)
     cr_assert(driver->is_loopback(seen->conn));
     cr_assert_eq(driver->peer(seen->conn, text), 0);
     cr_assert_str_eq(text, ":0");
+    close(fd);
+    fixture_close(fixture);
+}
+
+static int option_of(int fd, int level, int option)
+{
+    int value = -1;
+    socklen_t length = sizeof value;
+
+    cr_assert_eq(getsockopt(fd, level, option, &value, &length), 0);
+    return value;
+}
+
+DRIVER_TEST(sets_the_options_of_connections)
+{
+    struct stream_options options = {.connections_max = 4, .may_sleep = true, .keepalive_s = 300};
+    struct fixture *fixture = fixture_open(driver, &options);
+    struct fixture_conn *seen;
+    int fd = fixture_connect(fixture, &seen);
+
+    cr_assert_eq(option_of(seen->conn->fd, IPPROTO_TCP, TCP_NODELAY), 1);
+    cr_assert_eq(option_of(seen->conn->fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+    cr_assert_eq(option_of(seen->conn->fd, IPPROTO_TCP, TCP_KEEPIDLE), 300);
+    cr_assert_eq(option_of(seen->conn->fd, IPPROTO_TCP, TCP_KEEPINTVL), 100);
     close(fd);
     fixture_close(fixture);
 }
