@@ -26,7 +26,7 @@ struct homing {
 
 struct memory {
     struct page *classes[MEMORY_CLASSES];  /* pages of each class that have room */
-    struct lines lines;
+    struct lines fine, coarse;
     struct pages pages;
     struct homing *arrived;  /* taken off `homing`, not yet put away */
     uint64_t fail_nth;
@@ -56,7 +56,8 @@ struct memory *memory_create(void)
         return NULL;
     memset(memory, 0, sizeof(*memory));
     pages_init(&memory->pages, memory);
-    lines_init(&memory->lines, &memory->pages);
+    lines_init(&memory->fine, &memory->pages, LINES_FINE_UNIT_BYTES);
+    lines_init(&memory->coarse, &memory->pages, LINES_COARSE_UNIT_BYTES);
     return memory;
 }
 
@@ -140,7 +141,7 @@ void memory_discard_lines(void *block, size_t size_bytes, size_t was_bytes, size
 
 void *memory_pack_lines(struct memory *memory, void *block, size_t size_bytes)
 {
-    bool may_move = size_bytes <= MEMORY_LINES_MAX * MEMORY_LINE_BYTES;
+    bool may_move = size_bytes <= LINES_FINE_MAX_BYTES;
     void *better = may_move ? memory_alloc_lines(memory, size_bytes) : NULL;
 
     if (better == NULL)
@@ -249,12 +250,22 @@ static void send_home(struct memory *home, void *block, size_t size_bytes)
         ;
 }
 
+/* The allocator of line blocks of this size; NULL: they are too long, or odd, for both. */
+static struct lines *lines_for(struct memory *memory, size_t size_bytes)
+{
+    if (size_bytes <= LINES_FINE_MAX_BYTES)
+        return &memory->fine;
+    if (size_bytes <= LINES_COARSE_MAX_BYTES && size_bytes % LINES_COARSE_UNIT_BYTES == 0)
+        return &memory->coarse;
+    return NULL;
+}
+
 static void put_away(struct memory *memory, void *block, size_t size_bytes)
 {
     struct page *page = pages_of(block);
 
-    if (page->is_lines)
-        lines_free(&memory->lines, block, (unsigned)(size_bytes / MEMORY_LINE_BYTES));
+    if (page->unit_bytes != 0)
+        lines_free(lines_for(memory, size_bytes), block, size_bytes);
     else
         slab_give(memory, page, block);
 }
@@ -401,25 +412,21 @@ void memory_free(struct memory *memory, void *block, size_t size_bytes)
         send_home(page->owner, block, size_bytes);
 }
 
-static bool lines_in_page(size_t size_bytes)
-{
-    return size_bytes <= MEMORY_LINES_MAX * MEMORY_LINE_BYTES;
-}
-
 static bool lines_mapped(size_t size_bytes)
 {
     return size_bytes > MEMORY_LINES_MALLOC_MAX_BYTES;
 }
 
-static size_t lines_usable(size_t size_bytes)
+static size_t lines_usable(struct memory *memory, size_t size_bytes)
 {
-    if (lines_in_page(size_bytes))
+    if (lines_for(memory, size_bytes) != NULL)
         return size_bytes;
     return lines_mapped(size_bytes) ? map_size(size_bytes) : memory_usable(size_bytes);
 }
 
 void *memory_alloc_lines(struct memory *memory, size_t size_bytes)
 {
+    struct lines *lines = lines_for(memory, size_bytes);
     void *block;
 
     assert(size_bytes > 0 && size_bytes % MEMORY_LINE_BYTES == 0);
@@ -428,32 +435,32 @@ void *memory_alloc_lines(struct memory *memory, size_t size_bytes)
     if (lines_mapped(size_bytes)) {
         block = map_alloc(size_bytes);
     } else {
-        if (lines_in_page(size_bytes))
-            block = lines_alloc(&memory->lines, (unsigned)(size_bytes / MEMORY_LINE_BYTES));
-        else
-            block = aligned_alloc(MEMORY_LINE_BYTES, size_bytes);
+        block = lines != NULL ? lines_alloc(lines, size_bytes)
+                              : aligned_alloc(MEMORY_LINE_BYTES, size_bytes);
         if (block != NULL)
             memset(block, 0, size_bytes);
     }
     if (block != NULL)
-        count(memory, (int64_t)lines_usable(size_bytes));
+        count(memory, (int64_t)lines_usable(memory, size_bytes));
     return block;
 }
 
 void memory_free_lines(struct memory *memory, void *block, size_t size_bytes)
 {
+    struct lines *lines = lines_for(memory, size_bytes);
+
     if (block == NULL)
         return;
-    count(memory, -(int64_t)lines_usable(size_bytes));
+    count(memory, -(int64_t)lines_usable(memory, size_bytes));
     if (lines_mapped(size_bytes)) {
         munmap(block, map_size(size_bytes));
-    } else if (!lines_in_page(size_bytes)) {
+    } else if (lines == NULL) {
         free(block);
     } else {
         struct memory *owner = pages_of(block)->owner;
 
         if (owner == memory)
-            lines_free(&memory->lines, block, (unsigned)(size_bytes / MEMORY_LINE_BYTES));
+            lines_free(lines, block, size_bytes);
         else
             send_home(owner, block, size_bytes);
     }
@@ -472,16 +479,17 @@ void memory_discard_lines(void *block, size_t size_bytes, size_t was_bytes, size
 
 void *memory_pack_lines(struct memory *memory, void *block, size_t size_bytes)
 {
-    if (!lines_in_page(size_bytes) || pages_of(block)->owner != memory)
+    struct lines *lines = lines_for(memory, size_bytes);
+
+    if (lines == NULL || pages_of(block)->owner != memory)
         return NULL;
 
-    unsigned lines = (unsigned)(size_bytes / MEMORY_LINE_BYTES);
-    void *better = lines_better(&memory->lines, block, lines);
+    void *better = lines_better(lines, block, size_bytes);
 
     if (better == NULL)
         return NULL;
     memcpy(better, block, size_bytes);
-    lines_free(&memory->lines, block, lines);
+    lines_free(lines, block, size_bytes);
     return better;
 }
 

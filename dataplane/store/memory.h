@@ -21,7 +21,6 @@ enum {
     MEMORY_PAGE_BYTES = 65536,     /* a slab page, aligned to its size, one class, one owner */
     MEMORY_REGION_BYTES = 2 << 20, /* pages are mapped this many at a time: one huge page of the kernel */
     MEMORY_LINE_BYTES = 64,
-    MEMORY_LINES_MAX = 64,         /* line blocks up to this many lines share pages; longer ones come from malloc */
     MEMORY_LINES_MALLOC_MAX_BYTES = 128 << 10, /* longer line blocks are mappings: clearing them would be a pause */
     MEMORY_MALLOC_MAX_BYTES = 1 << 20, /* longer blocks are mappings: zero for nothing, moved without copying */
     MEMORY_DISCARD_BYTES = 65536,  /* memory_discard_lines works in strides of this */

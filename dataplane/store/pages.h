@@ -27,11 +27,11 @@ struct page {  /* at the start of each page in use */
             uint32_t used;
         } slab;
         struct {
-            uint32_t used_lines;
+            uint32_t used_units;
             uint8_t run[16];       /* longest free run of each word: see lines.c */
         } lines;
     };
-    bool is_lines;
+    uint32_t unit_bytes;           /* of lines; 0: a slab */
 };
 _Static_assert(sizeof(struct page) <= MEMORY_LINE_BYTES, "a page header is one line");
 

@@ -321,15 +321,17 @@ static uint32_t limit_of(uint32_t count)
     return count * TABLE_BUCKET_ENTRIES - free;
 }
 
-/* The next size: single lines up to 16, then steps of an eighth, then (from 64 on) the four classes of malloc to each
- * doubling. */
+/* The next size: single lines up to 16, then steps of an eighth (but whole KiB from 4 KiB on, as lines.h packs them),
+ * and of a quarter when it is done in steps. */
 static uint32_t size_after(uint32_t count)
 {
     uint32_t doubling = count == 0 ? 0 : 1u << (31 - __builtin_clz(count));
 
     if (count < 16)
         return count + 1;
-    return count + doubling / (count < MEMORY_LINES_MAX ? 8 : 4);
+    if (count >= 64 && count < 128)
+        return count + 16;
+    return count + doubling / (count < TABLE_ONE_GO_BUCKETS ? 8 : 4);
 }
 
 static uint32_t size_for(uint64_t used)
