@@ -4,6 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+    SUBCOMMAND_SHOWN_MAX = 128, /* bytes of it in an error */
+};
+
 bool text_is(struct text text, const char *word)
 {
     for (size_t i = 0; i < text.len_bytes; i++) {
@@ -137,4 +141,15 @@ void call_help(struct call *call, const char *const *lines, uint32_t count)
         reply_status(call->reply, lines[i]);
     reply_status(call->reply, "HELP");
     reply_status(call->reply, "    Prints this help.");
+}
+
+void call_wrong_subcommand(struct call *call)
+{
+    char name[COMMAND_FULL_NAME_MAX];
+    size_t len = call->argv[1].len_bytes;
+
+    reply_errorf(call->reply,
+                 "unknown subcommand or wrong number of arguments for '%.*s'. Try %s HELP.",
+                 len > SUBCOMMAND_SHOWN_MAX ? SUBCOMMAND_SHOWN_MAX : (int)len, call->argv[1].data,
+                 container_name(call, name));
 }

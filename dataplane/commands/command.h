@@ -19,6 +19,7 @@ struct node;
 struct client;
 struct job;
 struct call;
+struct gather_part;
 
 enum command_flag {  /* the first 20 are what COMMAND INFO names */
     CMD_WRITE = 1u << 0, CMD_READONLY = 1u << 1, CMD_DENYOOM = 1u << 2, CMD_ADMIN = 1u << 3, CMD_PUBSUB = 1u << 4,
@@ -33,6 +34,8 @@ enum command_flag {  /* the first 20 are what COMMAND INFO names */
                                  loans of every slot, where continuing is immediate */
     CMD_GATHER = 1u << 27,    /* `gather` runs on each worker (owner of clients, logs), then `run` at home with the parts; implies CMD_HOME */
     CMD_AT_SLOT = 1u << 28,   /* no key, but one slot: `slot_of` says which (CLUSTER COUNTKEYSINSLOT) */
+    CMD_CONTROL = 1u << 30,   /* `on_control` runs on the control thread, which may wait for a disk or for all workers; then `run` at home with its part as
+                                 parts[0]. Inside EXEC, which must not wait, nothing is asked: part_count is 0 and `run` says what that means */
     CMD_TRANSACTION = 1u << 29, /* runs at once inside MULTI (EXEC, DISCARD, MULTI, WATCH, QUIT, RESET) */
 };
 
@@ -90,6 +93,7 @@ struct command {
     int32_t (*slot_of)(struct call *call);        /* CMD_WALK, CMD_AT_SLOT: slot to run at; -1: anywhere; -2: an error was replied */
     void (*run)(struct call *call);
     void (*gather)(struct worker *worker, struct call *call, struct reply_memory *part, uint64_t *number); /* CMD_GATHER: on each worker; must not change call */
+    void (*on_control)(struct call *call, struct gather_part *part); /* CMD_CONTROL: may use call's node, command and arguments; part->number is 1 for a local client */
     const struct key_spec *key_specs;
     uint8_t key_spec_count;
     const struct command *subcommands;
@@ -137,7 +141,7 @@ struct call {
     int64_t now_unix_ms;             /* one reading for the whole command or transaction */
     struct call_key keys[CALL_KEYS_MAX];
     uint32_t key_count;
-    struct gather_part *parts;       /* CMD_GATHER: one for each worker */
+    struct gather_part *parts;       /* CMD_GATHER: one for each worker; CMD_CONTROL: one */
     uint32_t part_count;
     /* the gate's */
     uint64_t dirty;                  /* changes made by this command */
@@ -178,6 +182,7 @@ bool call_integer_range(struct call *call, uint32_t position, int64_t low, int64
 bool call_option(const struct call *call, uint32_t position, const char *word); /* case-insensitive equality */
 bool text_is(struct text text, const char *word);                               /* case-insensitive equality */
 void call_wrong_arity(struct call *call);
+void call_wrong_subcommand(struct call *call); /* of argv[1]: unknown, or with a wrong number of arguments */
 void call_syntax_error(struct call *call);
 /* Another argument vector for the journal (copied; without memory for that the original one goes). NULL/0 argc: the command is not
  * journaled although it changed something. */

@@ -175,8 +175,6 @@ void gather_slowlog_len(struct worker *worker, struct call *call, struct reply_m
                         uint64_t *number);
 void gather_slowlog_reset(struct worker *worker, struct call *call, struct reply_memory *part,
                           uint64_t *number);
-void gather_latency_histogram(struct worker *worker, struct call *call, struct reply_memory *part,
-                              uint64_t *number);
 void gather_latency_history(struct worker *worker, struct call *call, struct reply_memory *part,
                             uint64_t *number);
 void gather_latency_latest(struct worker *worker, struct call *call, struct reply_memory *part,

@@ -1,5 +1,6 @@
 /* Histogram: durations in log-linear buckets, 16 to an octave (6 % wide).
- * Ownership: whoever created it. Threading: one writer, relaxed readers. Errors: NULL without memory. */
+ * Ownership: whoever created it; those of commands live as long as their worker, resetting them makes them zero.
+ * Threading: one writer, relaxed readers. Errors: NULL without memory. */
 #ifndef DATAPLANE_COMMANDS_HISTOGRAM_H
 #define DATAPLANE_COMMANDS_HISTOGRAM_H
 
@@ -40,5 +41,9 @@ static inline uint64_t histogram_bucket_top_ns(uint32_t bucket)
     uint64_t low = (((uint64_t)1 << HISTOGRAM_SUB_BITS) + (bucket & ((1u << HISTOGRAM_SUB_BITS) - 1))) << shift;
     return low + ((uint64_t)1 << shift) - 1;
 }
+
+/* Sums what all workers have recorded for a command (by command_number). Returns how many calls that is. */
+struct node;
+uint64_t command_durations(const struct node *node, uint32_t number, uint64_t counts[HISTOGRAM_BUCKETS]);
 
 #endif

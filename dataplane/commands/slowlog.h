@@ -9,6 +9,11 @@
 struct call;
 struct slowlog;
 
+enum {
+    SLOWLOG_ARGUMENTS_MAX = 32, /* of an entry; the last one then tells how many are left out */
+    SLOWLOG_ARGUMENT_MAX_BYTES = 128,
+};
+
 struct slowlog *slowlog_create(void);
 void slowlog_destroy(struct slowlog *slowlog);
 void slowlog_add(struct call *call, uint64_t duration_us); /* to call->worker->slowlog */
