@@ -167,7 +167,7 @@ struct job *job_create(struct worker *worker, enum job_kind kind, const struct s
     for (uint32_t i = 0; i < count; i++) {
         job->commands[i] = commands[i];
         job->commands[i].argv = argv;
-        job->asks_all = job->asks_all || (commands[i].command->flags & CMD_GATHER) != 0;
+        job->asks_all = job->asks_all || (commands[i].command->flags & (CMD_GATHER | CMD_CONTROL)) != 0;
         for (uint32_t a = 0; a < commands[i].argc; a++) {
             struct text from = commands[i].argv[a];
             *argv++ = (struct text){ to, from.len_bytes };
@@ -631,6 +631,38 @@ static void came_home(struct worker *worker, struct job *job)
         queues_leave(worker, part);
     }
     client_job_done(worker, job);
+}
+
+/* The one key of a job that came to be run; NULL: none or several. */
+static const struct call_key *mail_key(const struct mail *mail)
+{
+    const struct job *job = mail->kind == MAIL_JOB ? mail->body : NULL;
+
+    return job != NULL && job->count == 1 && job->commands[0].key.position != 0 ? &job->commands[0].key : NULL;
+}
+
+void job_mail_prefetch(struct worker *worker, const struct mail *mails, unsigned count)
+{
+    const struct table *tables[MAIL_BATCH_MAX];
+
+    for (unsigned i = 0; i < count; i++)
+        __builtin_prefetch(mails[i].body);
+    for (unsigned i = 0; i < count; i++) {
+        const struct call_key *key = mail_key(&mails[i]);
+        const struct keyspace *keyspace = key == NULL ? NULL : keyspace_get(worker->node, ((const struct job *)mails[i].body)->session.db);
+        tables[i] = keyspace == NULL ? NULL : &keyspace->slots[key->slot].table;
+        if (tables[i] != NULL)
+            __builtin_prefetch(tables[i]);
+    }
+    for (unsigned i = 0; i < count; i++) /* the table of a slot that has moved away is not ours to read */
+        if (tables[i] != NULL && (node_owner(worker->node, mail_key(&mails[i])->slot) != worker->index || slots_busy(worker, mail_key(&mails[i])->slot)))
+            tables[i] = NULL;
+    for (unsigned i = 0; i < count; i++)
+        if (tables[i] != NULL)
+            table_prefetch_bucket(tables[i], mail_key(&mails[i])->hash);
+    for (unsigned i = 0; i < count; i++)
+        if (tables[i] != NULL)
+            table_prefetch_entry(tables[i], mail_key(&mails[i])->hash);
 }
 
 void job_mail(struct worker *worker, const struct mail *mail, uint32_t from)

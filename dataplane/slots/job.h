@@ -48,7 +48,7 @@ struct job {
     bool reroute;          /* ownership changed, or a walk goes on: home routes it again */
     bool second_round;
     bool refused, started;
-    bool asks_all;         /* a command of it is a gather: execution may have to wait */
+    bool asks_all;         /* a command of it asks other workers or the control thread: execution may have to wait */
     struct client *client; /* home's; NULL: nobody waits for it */
     struct session session;
     struct job_command *commands;
@@ -61,6 +61,7 @@ struct job {
     struct call *call;       /* state of a walk that outlives one function call */
     struct gather *gathers;  /* client/execute.c: of the commands that ask every worker */
     uint32_t gathers_open;
+    struct control_ask *control_ask; /* client/execute.c: of a command that asks the control thread */
     bool begun;              /* watches checked, the array's header written */
     struct reply_memory reply, walk;
     struct job *next;        /* lists of the home */
@@ -76,6 +77,8 @@ struct job *job_create(struct worker *worker, enum job_kind kind, const struct s
 void job_dispatch(struct worker *worker, struct job *job);
 void job_destroy(struct job *job); /* at home, when it is done */
 
+/* Before the mails are worked on one by one: brings what their jobs will touch near, all of them together. */
+void job_mail_prefetch(struct worker *worker, const struct mail *mails, unsigned count);
 /* Mail that concerns jobs and loans. */
 void job_mail(struct worker *worker, const struct mail *mail, uint32_t from);
 /* Parts that became ready since; called after anything that may release slots. */
