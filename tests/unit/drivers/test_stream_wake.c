@@ -21,8 +21,8 @@ static struct stream *make_stream(const struct stream_driver *driver)
     return stream;
 }
 
-/* Polls with no time-out at all until `word` is not `old`; a lost wake-up hangs the test, which then
- * fails by its time limit. */
+/* Polls with no time-out at all until `word` is not `old`; a lost wake-up hangs the test, which
+ * then fails by its time limit. */
 static unsigned wait_change(const struct stream_driver *driver, struct stream *stream,
                             _Atomic unsigned *word, unsigned old)
 {
