@@ -449,9 +449,10 @@ static void forget(struct client *client)
 void clients_resume(struct worker *worker)
 {
     struct client_list *list = worker->clients;
-    struct client *client = list->resume_first;
+    struct client *client;
 
-    redo_jobs(worker);
+    redo_jobs(worker); /* a job that ends at once puts its client on the list */
+    client = list->resume_first;
     list->resume_first = NULL;
     while (client != NULL) {
         struct client *next = client->resume_next;
