@@ -85,6 +85,7 @@ int worker_create(struct worker **worker_out, struct node *node, uint32_t index,
     worker->node = node;
     worker->index = index;
     worker->cpu = cpu;
+    worker->numa_node = cpu >= 0 ? (int)cpu_node((unsigned)cpu) : 0;
     worker->driver = node->driver;
     worker->command_stats = calloc(command_numbers(node->commands), sizeof *worker->command_stats);
     worker->slowlog = slowlog_create();
@@ -261,7 +262,7 @@ static int wait_for_events(struct worker *worker, struct stream_event *events, b
     if (timeout_us > 0 && spin_for_mail(worker))
         timeout_us = 0;
     if (timeout_us > 0) {
-        atomic_store_explicit(&worker->sleeping, 1, memory_order_relaxed);
+        atomic_store_explicit(&worker->sleeping, 1, memory_order_release);
         /* Pairs with mail_flush: either we see the mail, or its sender sees that we sleep. */
         atomic_thread_fence(memory_order_seq_cst);
         if (mail_waiting(worker) || task_waiting(&worker->tasks) || !atomic_load_explicit(&worker->running, memory_order_relaxed))
@@ -351,7 +352,6 @@ static void *worker_main(void *argument)
 
     if (worker->cpu >= 0) {
         cpu_pin((unsigned)worker->cpu);
-        worker->numa_node = (int)cpu_node((unsigned)worker->cpu);
         cpu_prefer_node((unsigned)worker->numa_node);
     }
     /* Workers that share a CPU must not push each other off it with every mail: a batch each is cheaper than a switch each. */
