@@ -283,7 +283,7 @@ static void wake_others(struct worker *worker)
 
     for (uint32_t i = 0; i < node->worker_count; i++) {
         struct worker *other = node->workers[i];
-        if (other != worker && atomic_load_explicit(&other->sleeping, memory_order_relaxed) != 0)
+        if (other != worker && atomic_load_explicit(&other->sleeping, memory_order_acquire) != 0)
             worker->driver->wake(worker->stream, other->stream);
     }
 }

@@ -281,7 +281,8 @@ static bool work(struct worker *worker)
     return wheel_sweep(worker->wheel, EXPIRE_SWEEP_BATCH, fire, worker);
 }
 
-/* Nothing is due. The wheel learns the time all the same, so that new tickets go where they belong at once. */
+/* Nothing is due. The wheel learns the time all the same, so that new tickets go where they belong
+ * at once. */
 static bool sweep(struct worker *worker)
 {
     (void)wheel_run(worker->wheel, worker->now_unix_ms, EXPIRE_BATCH, fire, worker);
