@@ -3,31 +3,37 @@
 #include <stdbool.h>
 #include <string.h>
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are read with their first byte lowest");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "words are read with their first byte lowest");
 
-/* The CRC of a byte followed by k zero bytes is the exclusive or of that of its bits, so a table of 256 is made from
- * eight numbers: each ROW_n doubles one. */
-#define ROW_1(x, b0)                              (x), (x) ^ (b0)
-#define ROW_2(x, b0, b1)                          ROW_1(x, b0), ROW_1((x) ^ (b1), b0)
-#define ROW_3(x, b0, b1, b2)                      ROW_2(x, b0, b1), ROW_2((x) ^ (b2), b0, b1)
-#define ROW_4(x, b0, b1, b2, b3)                  ROW_3(x, b0, b1, b2), ROW_3((x) ^ (b3), b0, b1, b2)
-#define ROW_5(x, b0, b1, b2, b3, b4)              ROW_4(x, b0, b1, b2, b3), ROW_4((x) ^ (b4), b0, b1, b2, b3)
-#define ROW_6(x, b0, b1, b2, b3, b4, b5)                                                                               \
+/* The CRC of a byte followed by k zero bytes is the exclusive or of that of its bits, so a table
+ * of 256 is made from eight numbers: each ROW_n doubles one. */
+#define ROW_1(x, b0)                 (x), (x) ^ (b0)
+#define ROW_2(x, b0, b1)             ROW_1(x, b0), ROW_1((x) ^ (b1), b0)
+#define ROW_3(x, b0, b1, b2)         ROW_2(x, b0, b1), ROW_2((x) ^ (b2), b0, b1)
+#define ROW_4(x, b0, b1, b2, b3)     ROW_3(x, b0, b1, b2), ROW_3((x) ^ (b3), b0, b1, b2)
+#define ROW_5(x, b0, b1, b2, b3, b4) ROW_4(x, b0, b1, b2, b3), ROW_4((x) ^ (b4), b0, b1, b2, b3)
+#define ROW_6(x, b0, b1, b2, b3, b4, b5)                                                           \
     ROW_5(x, b0, b1, b2, b3, b4), ROW_5((x) ^ (b5), b0, b1, b2, b3, b4)
-#define ROW_7(x, b0, b1, b2, b3, b4, b5, b6)                                                                           \
+#define ROW_7(x, b0, b1, b2, b3, b4, b5, b6)                                                       \
     ROW_6(x, b0, b1, b2, b3, b4, b5), ROW_6((x) ^ (b6), b0, b1, b2, b3, b4, b5)
-#define ROWS(b0, b1, b2, b3, b4, b5, b6, b7)                                                                           \
-    {ROW_7(0, b0, b1, b2, b3, b4, b5, b6), ROW_7(b7, b0, b1, b2, b3, b4, b5, b6)}
+#define ROWS(b0, b1, b2, b3, b4, b5, b6, b7)                                                       \
+    {                                                                                              \
+        ROW_7(0, b0, b1, b2, b3, b4, b5, b6), ROW_7(b7, b0, b1, b2, b3, b4, b5, b6)                \
+    }
 
+/* Table k: a byte that k zero bytes follow. */
 static const uint16_t tables[8][256] = {
-    ROWS(0x1021, 0x2042, 0x4084, 0x8108, 0x1231, 0x2462, 0x48c4, 0x9188),  /* followed by 0 zero bytes */
-    ROWS(0x3331, 0x6662, 0xccc4, 0x89a9, 0x0373, 0x06e6, 0x0dcc, 0x1b98),  /* followed by 1 zero byte */
-    ROWS(0x3730, 0x6e60, 0xdcc0, 0xa9a1, 0x4363, 0x86c6, 0x1dad, 0x3b5a),  /* followed by 2 zero bytes */
-    ROWS(0x76b4, 0xed68, 0xcaf1, 0x85c3, 0x1ba7, 0x374e, 0x6e9c, 0xdd38),  /* followed by 3 zero bytes */
-    ROWS(0xaa51, 0x4483, 0x8906, 0x022d, 0x045a, 0x08b4, 0x1168, 0x22d0),  /* followed by 4 zero bytes */
-    ROWS(0x45a0, 0x8b40, 0x06a1, 0x0d42, 0x1a84, 0x3508, 0x6a10, 0xd420),  /* followed by 5 zero bytes */
-    ROWS(0xb861, 0x60e3, 0xc1c6, 0x93ad, 0x377b, 0x6ef6, 0xddec, 0xabf9),  /* followed by 6 zero bytes */
-    ROWS(0x47d3, 0x8fa6, 0x0f6d, 0x1eda, 0x3db4, 0x7b68, 0xf6d0, 0xfd81),  /* followed by 7 zero bytes */
+    /* clang-format off */
+    ROWS(0x1021, 0x2042, 0x4084, 0x8108, 0x1231, 0x2462, 0x48c4, 0x9188),
+    ROWS(0x3331, 0x6662, 0xccc4, 0x89a9, 0x0373, 0x06e6, 0x0dcc, 0x1b98),
+    ROWS(0x3730, 0x6e60, 0xdcc0, 0xa9a1, 0x4363, 0x86c6, 0x1dad, 0x3b5a),
+    ROWS(0x76b4, 0xed68, 0xcaf1, 0x85c3, 0x1ba7, 0x374e, 0x6e9c, 0xdd38),
+    ROWS(0xaa51, 0x4483, 0x8906, 0x022d, 0x045a, 0x08b4, 0x1168, 0x22d0),
+    ROWS(0x45a0, 0x8b40, 0x06a1, 0x0d42, 0x1a84, 0x3508, 0x6a10, 0xd420),
+    ROWS(0xb861, 0x60e3, 0xc1c6, 0x93ad, 0x377b, 0x6ef6, 0xddec, 0xabf9),
+    ROWS(0x47d3, 0x8fa6, 0x0f6d, 0x1eda, 0x3db4, 0x7b68, 0xf6d0, 0xfd81),
+    /* clang-format on */
 };
 
 static inline uint64_t load(const char *data)

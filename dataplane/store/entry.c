@@ -3,7 +3,7 @@
 #include <assert.h>
 
 enum {
-    INTEGER_TEXT_MAX_BYTES = 20,  /* "-9223372036854775808" */
+    INTEGER_TEXT_MAX_BYTES = 20, /* "-9223372036854775808" */
 };
 
 /* What an entry is to hold: the encoding says which field counts. */
@@ -11,17 +11,18 @@ struct value {
     enum entry_encoding encoding;
     struct text text;
     int64_t integer;
-    bool zeros;  /* text.data is not there: text.len_bytes zero bytes */
+    bool zeros; /* text.data is not there: text.len_bytes zero bytes */
 };
 
-/* ---- Layout ---------------------------------------------------------------------------------- */
+/* ---- layout ---- */
 
 static bool has_field(const struct entry *entry)
 {
     return (entry->flags & ENTRY_POINTER) || entry_encoding(entry) == ENTRY_ENC_INT;
 }
 
-/* Where the 8-byte field (pointer or integer) is, or would be: behind header, long key length and expiry. */
+/* Where the 8-byte field (pointer or integer) is, or would be: behind header, long key length
+ * and expiry. */
 static size_t field_offset(const struct entry *entry)
 {
     return sizeof(*entry) + (entry->key_len == ENTRY_KEY_LONG ? sizeof(uint32_t) : 0) +
@@ -98,7 +99,7 @@ void entry_set_access(struct entry *entry, uint32_t access)
     entry->access[2] = (uint8_t)(access >> 16);
 }
 
-/* ---- Blocks of long strings ------------------------------------------------------------------- */
+/* ---- blocks of long strings ---- */
 
 static struct string_block *block_create(struct memory *memory, size_t len_bytes,
                                          size_t capacity_bytes, bool zero)
@@ -154,9 +155,10 @@ static struct string_block *block_grow(struct memory *memory, struct string_bloc
     return block;
 }
 
-/* ---- Making and remaking ---------------------------------------------------------------------- */
+/* ---- making and remaking ---- */
 
-/* A block of the shape that `shape` describes, with header and key; expiry and value are not set. */
+/* A block of the shape that `shape` describes, with header and key; expiry and value are not
+ * set. */
 static struct entry *entry_shape(struct memory *memory, struct entry shape, struct text key)
 {
     if (key.len_bytes > UINT32_MAX)
@@ -183,7 +185,8 @@ static struct entry *entry_shape(struct memory *memory, struct entry shape, stru
 /* The header that stands for `value`; of `before` the bits stay that do not depend on it. */
 static struct entry header_for(struct entry before, const struct value *value, bool expires)
 {
-    bool is_long = value->encoding != ENTRY_ENC_INT && value->text.len_bytes > ENTRY_EMBED_MAX_BYTES;
+    bool is_long =
+        value->encoding != ENTRY_ENC_INT && value->text.len_bytes > ENTRY_EMBED_MAX_BYTES;
 
     before.type_encoding = (uint8_t)(ENTRY_STRING | value->encoding << 4);
     before.flags &= (uint8_t)~(ENTRY_EXPIRES | ENTRY_POINTER);
@@ -208,7 +211,8 @@ static void fill(struct entry *entry, const struct value *value, int64_t expiry_
         memcpy(embedded(entry), value->text.data, value->text.len_bytes);
 }
 
-/* The block for `value` when it is a long one: `old` where that fits without waste. False: no memory. */
+/* The block for `value` when it is a long one: `old` where that fits without waste. False: no
+ * memory. */
 static bool block_for(struct memory *memory, const struct value *value, struct string_block *old,
                       struct string_block **block)
 {
@@ -330,8 +334,9 @@ struct entry *entry_create_integer(struct memory *memory, struct text key, int64
 struct entry *entry_create_zeros(struct memory *memory, struct text key, size_t len_bytes,
                                  int64_t expiry_unix_ms)
 {
-    struct value value = {
-        .encoding = ENTRY_ENC_RAW, .text = {.len_bytes = len_bytes}, .zeros = true};
+    struct value value = {.encoding = ENTRY_ENC_RAW,
+                          .text = {.len_bytes = len_bytes},
+                          .zeros = true};
 
     return create(memory, key, &value, expiry_unix_ms);
 }
@@ -406,7 +411,7 @@ void entry_free(struct memory *memory, struct entry *entry)
     memory_free(memory, entry, entry_size_bytes(entry));
 }
 
-/* ---- Strings ----------------------------------------------------------------------------------- */
+/* ---- strings ---- */
 
 struct text entry_string(const struct entry *entry, char number[24])
 {
@@ -415,7 +420,8 @@ struct text entry_string(const struct entry *entry, char number[24])
     if (block != NULL)
         return (struct text){.data = block->data, .len_bytes = block->len_bytes};
     if (entry_encoding(entry) == ENTRY_ENC_INT)
-        return (struct text){.data = number, .len_bytes = integer_to_text(get_field(entry), number)};
+        return (struct text){.data = number,
+                             .len_bytes = integer_to_text(get_field(entry), number)};
     return (struct text){.data = embedded(entry), .len_bytes = entry->value_len};
 }
 
@@ -440,8 +446,9 @@ static struct entry *widen(struct memory *memory, struct entry *entry, size_t le
     char copy[ENTRY_EMBED_MAX_BYTES];
     char number[24];
     struct text text = entry_string(entry, number);
-    struct value value = {
-        .encoding = ENTRY_ENC_RAW, .text = {.len_bytes = len_bytes}, .zeros = true};
+    struct value value = {.encoding = ENTRY_ENC_RAW,
+                          .text = {.len_bytes = len_bytes},
+                          .zeros = true};
     struct string_block *block = NULL;
 
     assert(text.len_bytes <= sizeof(copy));
@@ -511,7 +518,7 @@ struct entry *entry_string_append(struct memory *memory, struct entry *entry, st
     return entry;
 }
 
-/* ---- Numbers ------------------------------------------------------------------------------------ */
+/* ---- numbers ---- */
 
 bool text_to_integer(struct text text, int64_t *value)
 {
@@ -526,7 +533,7 @@ bool text_to_integer(struct text text, int64_t *value)
     if (at == end || *at < '0' || *at > '9')
         return false;
     if (*at == '0' && text.len_bytes > 1)
-        return false;  /* neither leading zeros nor "-0" */
+        return false; /* neither leading zeros nor "-0" */
     for (; at < end; at++) {
         unsigned digit = (unsigned)(unsigned char)*at - '0';
 
@@ -544,10 +551,26 @@ bool text_to_integer(struct text text, int64_t *value)
 static unsigned count_digits(uint64_t magnitude)
 {
     static const uint64_t powers[] = {
-        0,         10,         100,         1000,         10000,         100000,         1000000,
-        10000000,  100000000,  1000000000,  10000000000,  100000000000,  1000000000000,
-        10000000000000, 100000000000000, 1000000000000000, 10000000000000000, 100000000000000000,
-        1000000000000000000, 10000000000000000000u,
+        0,
+        10,
+        100,
+        1000,
+        10000,
+        100000,
+        1000000,
+        10000000,
+        100000000,
+        1000000000,
+        10000000000,
+        100000000000,
+        1000000000000,
+        10000000000000,
+        100000000000000,
+        1000000000000000,
+        10000000000000000,
+        100000000000000000,
+        1000000000000000000,
+        10000000000000000000u,
     };
     unsigned bits = 64 - (unsigned)__builtin_clzll(magnitude | 1);
     unsigned guess = bits * 1233 >> 12; /* log10(2) */
@@ -557,9 +580,10 @@ static unsigned count_digits(uint64_t magnitude)
 
 size_t integer_to_text(int64_t value, char number[24])
 {
-    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
-                                "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
-                                "8081828384858687888990919293949596979899";
+    static const char pairs[] =
+        "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+        "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+        "8081828384858687888990919293949596979899";
     uint64_t magnitude = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
     size_t sign = value < 0, len = sign + count_digits(magnitude);
     char *at = number + len;

@@ -208,7 +208,8 @@ void *lines_better(struct lines *lines, const void *block, size_t size_bytes)
     struct lines_word *own = &page_of(block)->words[offset / word_bytes(lines)];
     struct lines_word *word = fitting_word(lines, count, &run);
 
-    /* A hole of just this size is always better; else only a word with less free room than the own one. */
+    /* A hole of just this size is always better; else only a word with less free room than the
+     * own one. */
     if (word == NULL || word == own ||
         (run != count && __builtin_popcountll(word->free) >= __builtin_popcountll(own->free)))
         return NULL;

@@ -25,22 +25,28 @@ struct homing {
 };
 
 struct memory {
-    struct page *classes[MEMORY_CLASSES];  /* pages of each class that have room */
+    struct page *classes[MEMORY_CLASSES]; /* pages of each class that have room */
     struct lines fine, coarse;
     struct pages pages;
-    struct homing *arrived;  /* taken off `homing`, not yet put away */
+    struct homing *arrived; /* taken off `homing`, not yet put away */
     uint64_t fail_nth;
-    _Alignas(MEMORY_LINE_BYTES) _Atomic int64_t used_bytes;  /* one writer: the owner */
+    /* One writer: the owner. */
+    _Alignas(MEMORY_LINE_BYTES) _Atomic int64_t used_bytes;
+    _Atomic int64_t malloc_bytes, mapped_bytes, line_bytes; /* parts of it: memory_add_parts */
     _Alignas(MEMORY_LINE_BYTES) _Atomic(struct homing *) homing;
 };
 
-/* ---- What is the same in every build -------------------------------------------------------- */
+/* ---- what is the same in every build ---- */
+
+static void add(_Atomic int64_t *counter, int64_t bytes)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + bytes,
+                          memory_order_relaxed);
+}
 
 static void count(struct memory *memory, int64_t bytes)
 {
-    int64_t used = atomic_load_explicit(&memory->used_bytes, memory_order_relaxed);
-
-    atomic_store_explicit(&memory->used_bytes, used + bytes, memory_order_relaxed);
+    add(&memory->used_bytes, bytes);
 }
 
 static bool fails(struct memory *memory)
@@ -74,6 +80,19 @@ int64_t memory_used_bytes(const struct memory *memory)
     return atomic_load_explicit(&memory->used_bytes, memory_order_relaxed);
 }
 
+void memory_add_parts(const struct memory *memory, struct memory_parts *parts)
+{
+    parts->malloc_bytes += atomic_load_explicit(&memory->malloc_bytes, memory_order_relaxed);
+    parts->mapped_bytes += atomic_load_explicit(&memory->mapped_bytes, memory_order_relaxed);
+    parts->line_bytes += atomic_load_explicit(&memory->line_bytes, memory_order_relaxed);
+}
+
+size_t memory_page_bytes(const struct memory *memory, size_t *spare_bytes)
+{
+    *spare_bytes = memory->pages.spare_count * MEMORY_PAGE_BYTES;
+    return memory->pages.used_count * MEMORY_PAGE_BYTES;
+}
+
 size_t memory_mapped_bytes(const struct memory *memory)
 {
     return memory->pages.region_count * MEMORY_REGION_BYTES;
@@ -86,7 +105,13 @@ void memory_fail_nth(struct memory *memory, uint64_t nth)
 
 #ifdef POLLUX_ASAN
 
-/* ---- Every block for itself ------------------------------------------------------------------ */
+/* ---- every block for itself ---- */
+
+static void count_malloc(struct memory *memory, int64_t bytes)
+{
+    count(memory, bytes);
+    add(&memory->malloc_bytes, bytes);
+}
 
 size_t memory_usable(size_t size_bytes)
 {
@@ -100,7 +125,7 @@ void *memory_alloc(struct memory *memory, size_t size_bytes)
     void *block = fails(memory) || size_bytes > most ? NULL : malloc(size_bytes);
 
     if (block != NULL)
-        count(memory, (int64_t)size_bytes);
+        count_malloc(memory, (int64_t)size_bytes);
     return block;
 }
 
@@ -115,7 +140,7 @@ void memory_free(struct memory *memory, void *block, size_t size_bytes)
 {
     if (block == NULL)
         return;
-    count(memory, -(int64_t)size_bytes);
+    count_malloc(memory, -(int64_t)size_bytes);
     free(block);
 }
 
@@ -125,12 +150,15 @@ void *memory_alloc_lines(struct memory *memory, size_t size_bytes)
 
     if (block == NULL)
         return NULL;
-    count(memory, (int64_t)size_bytes);
+    count_malloc(memory, (int64_t)size_bytes);
+    add(&memory->line_bytes, (int64_t)size_bytes);
     return memset(block, 0, size_bytes);
 }
 
 void memory_free_lines(struct memory *memory, void *block, size_t size_bytes)
 {
+    if (block != NULL)
+        add(&memory->line_bytes, -(int64_t)size_bytes);
     memory_free(memory, block, size_bytes);
 }
 
@@ -168,7 +196,7 @@ static size_t dirty_end(size_t old_bytes, size_t new_bytes)
 
 #else
 
-/* ---- Slabs ----------------------------------------------------------------------------------- */
+/* ---- slabs ---- */
 
 static unsigned class_of(size_t size_bytes)
 {
@@ -230,15 +258,16 @@ static void slab_give(struct memory *memory, struct page *page, void *block)
     page->slab.used--;
     if (was_full)
         slab_list(memory, page);
-    /* The last page of a class stays: one block that comes and goes must not cost a page each time. */
+    /* The last page of a class stays: one block that comes and goes must not cost a page each
+     * time. */
     if (page->slab.used == 0 && (page->next != NULL || page->previous != NULL)) {
         slab_unlist(memory, page);
         pages_put(&memory->pages, page);
     }
 }
 
-/* Blocks of another worker travel home on a stack that many push to and one, the owner, takes whole:
- * the release of the push and the acquire of the taking order the block's bytes. */
+/* Blocks of another worker travel home on a stack that many push to and one, the owner, takes
+ * whole: the release of the push and the acquire of the taking order the block's bytes. */
 static void send_home(struct memory *home, void *block, size_t size_bytes)
 {
     struct homing *homing = block;
@@ -308,8 +337,10 @@ static struct page *slab_refill(struct memory *memory, unsigned class)
     return page;
 }
 
-/* ---- Long blocks ------------------------------------------------------------------------------
- * No huge pages are asked for: a first touch would clear 2 MiB, which has been seen to take 6 ms on a virtual machine. */
+/* ---- long blocks ---- */
+
+/* No huge pages are asked for: a first touch would clear 2 MiB, which has been seen to take 6 ms
+ * on a virtual machine. */
 
 static size_t map_size(size_t size_bytes)
 {
@@ -318,8 +349,8 @@ static size_t map_size(size_t size_bytes)
 
 static void *map_alloc(size_t size_bytes)
 {
-    void *block =
-        mmap(NULL, map_size(size_bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *block = mmap(NULL, map_size(size_bytes), PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     return block != MAP_FAILED ? block : NULL;
 }
@@ -344,7 +375,15 @@ size_t memory_usable(size_t size_bytes)
 #endif
 }
 
-/* ---- The interface --------------------------------------------------------------------------- */
+/* ---- the interface ---- */
+
+/* Of a block that is too long for the slabs. */
+static void count_long(struct memory *memory, size_t size_bytes, int64_t change_bytes)
+{
+    count(memory, change_bytes);
+    add(size_bytes > MEMORY_MALLOC_MAX_BYTES ? &memory->mapped_bytes : &memory->malloc_bytes,
+        change_bytes);
+}
 
 static void *long_alloc(struct memory *memory, size_t size_bytes, bool zero)
 {
@@ -359,7 +398,7 @@ static void *long_alloc(struct memory *memory, size_t size_bytes, bool zero)
         block = zero ? calloc(1, size_bytes) : malloc(size_bytes);
     }
     if (block != NULL)
-        count(memory, (int64_t)memory_usable(size_bytes));
+        count_long(memory, size_bytes, (int64_t)memory_usable(size_bytes));
     return block;
 }
 
@@ -393,15 +432,15 @@ void memory_free(struct memory *memory, void *block, size_t size_bytes)
 {
     if (block == NULL)
         return;
-    count(memory, -(int64_t)memory_usable(size_bytes));
-    if (size_bytes > MEMORY_MALLOC_MAX_BYTES) {
-        munmap(block, map_size(size_bytes));
-        return;
-    }
     if (size_bytes > MEMORY_SLAB_MAX_BYTES) {
-        free(block);
+        count_long(memory, size_bytes, -(int64_t)memory_usable(size_bytes));
+        if (size_bytes > MEMORY_MALLOC_MAX_BYTES)
+            munmap(block, map_size(size_bytes));
+        else
+            free(block);
         return;
     }
+    count(memory, -(int64_t)memory_usable(size_bytes));
 
     struct page *page = pages_of(block);
 
@@ -424,6 +463,16 @@ static size_t lines_usable(struct memory *memory, size_t size_bytes)
     return lines_mapped(size_bytes) ? map_size(size_bytes) : memory_usable(size_bytes);
 }
 
+static void count_lines(struct memory *memory, size_t size_bytes, int64_t change_bytes)
+{
+    count(memory, change_bytes);
+    add(&memory->line_bytes, change_bytes);
+    if (lines_mapped(size_bytes))
+        add(&memory->mapped_bytes, change_bytes);
+    else if (lines_for(memory, size_bytes) == NULL)
+        add(&memory->malloc_bytes, change_bytes);
+}
+
 void *memory_alloc_lines(struct memory *memory, size_t size_bytes)
 {
     struct lines *lines = lines_for(memory, size_bytes);
@@ -441,7 +490,7 @@ void *memory_alloc_lines(struct memory *memory, size_t size_bytes)
             memset(block, 0, size_bytes);
     }
     if (block != NULL)
-        count(memory, (int64_t)lines_usable(memory, size_bytes));
+        count_lines(memory, size_bytes, (int64_t)lines_usable(memory, size_bytes));
     return block;
 }
 
@@ -451,7 +500,7 @@ void memory_free_lines(struct memory *memory, void *block, size_t size_bytes)
 
     if (block == NULL)
         return;
-    count(memory, -(int64_t)lines_usable(memory, size_bytes));
+    count_lines(memory, size_bytes, -(int64_t)lines_usable(memory, size_bytes));
     if (lines_mapped(size_bytes)) {
         munmap(block, map_size(size_bytes));
     } else if (lines == NULL) {
@@ -506,7 +555,16 @@ static void *resize_in_place(void *block, size_t old_bytes, size_t new_bytes)
     return NULL;
 }
 
-/* How far a block that grew may hold other bytes than zero: what a mapping gained is fresh from the kernel. */
+static void count_resized(struct memory *memory, size_t old_bytes, size_t new_bytes)
+{
+    int64_t change_bytes = (int64_t)memory_usable(new_bytes) - (int64_t)memory_usable(old_bytes);
+
+    if (change_bytes != 0) /* then it is a long one, of the same kind as before */
+        count_long(memory, new_bytes, change_bytes);
+}
+
+/* How far a block that grew may hold other bytes than zero: what a mapping gained is fresh from
+ * the kernel. */
 static size_t dirty_end(size_t old_bytes, size_t new_bytes)
 {
     if (new_bytes <= MEMORY_MALLOC_MAX_BYTES)
@@ -518,9 +576,10 @@ static size_t dirty_end(size_t old_bytes, size_t new_bytes)
 
 #endif
 
-/* ---- Resizing -------------------------------------------------------------------------------- */
+/* ---- resizing ---- */
 
-static void *resize(struct memory *memory, void *block, size_t old_bytes, size_t new_bytes, bool zero)
+static void *resize(struct memory *memory, void *block, size_t old_bytes, size_t new_bytes,
+                    bool zero)
 {
     if (block == NULL)
         return zero ? memory_alloc_zero(memory, new_bytes) : memory_alloc(memory, new_bytes);
@@ -530,11 +589,11 @@ static void *resize(struct memory *memory, void *block, size_t old_bytes, size_t
     void *moved = resize_in_place(block, old_bytes, new_bytes);
 
     if (moved != NULL) {
-        count(memory, (int64_t)memory_usable(new_bytes) - (int64_t)memory_usable(old_bytes));
+        count_resized(memory, old_bytes, new_bytes);
     } else {
         uint64_t armed = memory->fail_nth;
 
-        memory->fail_nth = 0;  /* this allocation has been counted above */
+        memory->fail_nth = 0; /* this allocation has been counted above */
         moved = memory_alloc(memory, new_bytes);
         memory->fail_nth = armed;
         if (moved == NULL)

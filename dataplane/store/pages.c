@@ -7,10 +7,10 @@
 
 struct pages_region {
     struct pages_region *next, *previous;
-    struct pages_region **list;  /* the head of the list it is in */
+    struct pages_region **list; /* the head of the list it is in */
     char *base;
-    uint32_t free;   /* a bit for each page nobody uses */
-    uint32_t clean;  /* of those: holds no memory of the machine */
+    uint32_t free;  /* a bit for each page nobody uses */
+    uint32_t clean; /* of those: holds no memory of the machine */
 };
 
 enum { REGION_ALL_FREE = -1 };
@@ -60,7 +60,8 @@ static char *map_region(void)
         return NULL;
     if (((uintptr_t)base & (size - 1)) == 0)
         return base;
-    /* The kernel maps downwards, so once one region is aligned the next ones are at the first try. */
+    /* The kernel maps downwards, so once one region is aligned the next ones are at the first
+     * try. */
     munmap(base, size);
     base = mmap(NULL, 2 * size, protection, flags, -1, 0);
     if (base == MAP_FAILED)

@@ -1,6 +1,8 @@
-/* Pages: the 64 KiB pages that one worker's memory is cut from, mapped by the region of 2 MiB.
- * Ownership: `struct pages` sits in the worker's `struct memory`; a page belongs to whoever got it until it is put back.
- * Threading: one worker; the `owner` of a page in use may be read by any thread that holds a block of it.
+/* Pages: the 64 KiB pages that one worker's memory is cut from, mapped by 2 MiB.
+ * Ownership: `struct pages` sits in the worker's `struct memory`; a page belongs to whoever got
+ *            it until it is put back.
+ * Threading: one worker; the `owner` of a page in use may be read by any thread that holds a
+ *            block of it.
  * Errors:    NULL when the machine has no memory. */
 #ifndef DATAPLANE_STORE_PAGES_H
 #define DATAPLANE_STORE_PAGES_H
@@ -15,34 +17,34 @@ enum { PAGES_PER_REGION = MEMORY_REGION_BYTES / MEMORY_PAGE_BYTES };
 
 struct pages_region;
 
-struct page {  /* at the start of each page in use */
+struct page { /* at the start of each page in use */
     struct memory *owner;
     struct pages_region *region;
-    struct page *next, *previous;  /* among those of a class that have room */
+    struct page *next, *previous; /* among those of a class that have room */
     union {
         struct {
-            void *freed;           /* blocks given back, linked through their first word */
-            uint32_t fresh_bytes;  /* where the blocks begin that were never handed out */
+            void *freed;          /* blocks given back, linked through their first word */
+            uint32_t fresh_bytes; /* where the blocks begin that were never handed out */
             uint32_t block_bytes;
             uint32_t used;
         } slab;
         struct {
             uint32_t used_units;
-            uint8_t run[16];       /* longest free run of each word: see lines.c */
+            uint8_t run[16]; /* longest free run of each word: see lines.c */
         } lines;
     };
-    uint32_t unit_bytes;           /* of lines; 0: a slab */
+    uint32_t unit_bytes; /* of lines; 0: a slab */
 };
 _Static_assert(sizeof(struct page) <= MEMORY_LINE_BYTES, "a page header is one line");
 
 struct pages {
     struct memory *owner;
-    struct pages_region *open;  /* regions with pages in use and pages free */
-    struct pages_region *idle;  /* wholly free */
+    struct pages_region *open; /* regions with pages in use and pages free */
+    struct pages_region *idle; /* wholly free */
     struct pages_region *full;
     size_t region_count;
-    size_t used_count;          /* pages in use */
-    size_t spare_count;         /* free pages that hold memory of the machine */
+    size_t used_count;  /* pages in use */
+    size_t spare_count; /* free pages that hold memory of the machine */
 };
 
 static inline struct page *pages_of(const void *block)
@@ -51,10 +53,11 @@ static inline struct page *pages_of(const void *block)
 }
 
 void pages_init(struct pages *pages, struct memory *owner);
-void pages_fini(struct pages *pages);  /* unmaps everything, pages in use too */
-struct page *pages_get(struct pages *pages);  /* header zeroed but for owner and region */
+void pages_fini(struct pages *pages);        /* unmaps everything, pages in use too */
+struct page *pages_get(struct pages *pages); /* header zeroed but for owner and region */
 void pages_put(struct pages *pages, struct page *page);
-/* Gives one region or one page back to the machine when more than enough are spare; false: nothing to do. */
+/* Gives one region or one page back to the machine when more than enough are spare; false:
+ * nothing to do. */
 bool pages_trim(struct pages *pages);
 
 #endif

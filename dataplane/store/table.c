@@ -7,20 +7,24 @@
 #include <xxhash.h>
 
 /* Invariants of an array of buckets:
- *   - bit 7 of `present` is set in every bucket that some entry passed on its way to a later one;
- *   - it is clear in every bucket with room. In the old array of a moving table it may be stale: that costs a look;
+ *   - bit 7 of `present` is set in every bucket that some entry passed on its way to a later
+ *     one;
+ *   - it is clear in every bucket with room. In the old array of a moving table it may be stale:
+ *     that costs a look;
  *   - tags of absent entries are 0. */
 enum {
     BUCKET_FULL = (1 << TABLE_BUCKET_ENTRIES) - 1,
     BUCKET_PASSED = 1 << TABLE_BUCKET_ENTRIES,
     TABLE_BUCKETS_MAX = 1 << 30,
-    /* Homes moved with each write while a table moves: done after count / 2 writes. As many entries can come meanwhile:
-     * that is two places a bucket for an array of a quarter the size, and what moves there fills it to three quarters of
-     * nine tenths at the most. So there is always room. */
+    /* Homes moved with each write while a table moves: done after count / 2 writes. As many
+     * entries can come meanwhile: that is two places a bucket for an array of a quarter the
+     * size, and what moves there fills it to three quarters of nine tenths at the most. So there
+     * is always room. */
     TABLE_MOVE_BUCKETS = 2,
     TABLE_SHRINK_MAX = 4,
-    TABLE_PACK_INTERVAL = 4,  /* every so many inserts an array is asked whether it lies well */
-    TABLE_SHRINK_FACTOR = 3,  /* below this part of what it may hold a table shrinks, to three quarters full */
+    TABLE_PACK_INTERVAL = 4, /* every so many inserts an array is asked whether it lies well */
+    /* Below this part of what it may hold a table shrinks, to three quarters full. */
+    TABLE_SHRINK_FACTOR = 3,
     TABLE_RANDOM_TRIES = 64,
     TABLE_DRAIN_BUCKETS = 1024,
     TABLE_POSITION_SHIFT = 64 - TABLE_CURSOR_BITS,
@@ -39,8 +43,9 @@ struct array {
 
 struct table_growth {
     struct array next;
-    uint32_t moved;    /* homes of the old array that are empty: their entries are in `next`, as are all new ones */
-    uint32_t drained, next_drained;  /* buckets that table_drain has emptied */
+    /* Homes of the old array that are empty: their entries are in `next`, as are all new ones. */
+    uint32_t moved;
+    uint32_t drained, next_drained; /* buckets that table_drain has emptied */
 };
 
 typedef void visit_fn(void *arg, struct entry *entry);
@@ -55,10 +60,10 @@ static uint64_t hash_of(uint64_t seed, const struct entry *entry)
     return table_hash(seed, entry_key(entry));
 }
 
-/* ---- Addresses with hash bits ------------------------------------------------------------------ */
+/* ---- addresses with hash bits ---- */
 
 #ifdef POLLUX_ASAN
-enum { TABLE_HIGH_BITS = 0 };  /* known of an entry's hash without reading its key */
+enum { TABLE_HIGH_BITS = 0 }; /* known of an entry's hash without reading its key */
 #else
 enum { TABLE_HIGH_BITS = 64 - TABLE_ADDRESS_BITS };
 #endif
@@ -77,7 +82,7 @@ static struct entry *entry_of(uint64_t mark)
     return (struct entry *)(uintptr_t)(mark & address_mask);
 }
 
-/* ---- Buckets ---------------------------------------------------------------------------------- */
+/* ---- buckets ---- */
 
 /* Bit 8 i + 7 is set when entry i is there. */
 static uint64_t bucket_present(uint64_t word)
@@ -134,15 +139,15 @@ static void bucket_prefetch_entries(const struct table_bucket *bucket)
         __builtin_prefetch(entry_of(bucket->entries[match_index(there)]));
 }
 
-/* ---- Arrays ----------------------------------------------------------------------------------- */
+/* ---- arrays ---- */
 
 static uint32_t home_of(struct array array, uint64_t hash)
 {
     return (uint32_t)(((unsigned __int128)hash * array.count) >> 64);
 }
 
-/* The home of an entry, from the bits beside its address where they suffice: they leave it open only when a bucket
- * ends among the hashes that begin with them. */
+/* The home of an entry, from the bits beside its address where they suffice: they leave it open
+ * only when a bucket ends among the hashes that begin with them. */
 static uint32_t home_of_marked(struct array array, uint64_t seed, uint64_t mark)
 {
     uint64_t low = mark & high_mask;
@@ -232,7 +237,7 @@ static inline bool array_locate(struct array array, uint64_t hash, struct text k
                 return true;
             }
         }
-        if ((int64_t)word >= 0)  /* nothing was passed on */
+        if ((int64_t)word >= 0) /* nothing was passed on */
             return false;
         index = after(array, index);
     } while (index != home);
@@ -263,7 +268,8 @@ static bool array_find_passed(struct array array, uint64_t seed, uint32_t hole, 
     return false;
 }
 
-/* Empties a place and pulls entries that had to pass it back, each into the hole that the one before it left. */
+/* Empties a place and pulls entries that had to pass it back, each into the hole that the one
+ * before it left. */
 static void array_remove(struct array array, uint64_t seed, uint32_t hole, unsigned index)
 {
     uint32_t from;
@@ -287,10 +293,12 @@ static void array_remove(struct array array, uint64_t seed, uint32_t hole, unsig
 }
 
 /* Visits the entries whose home is `home`. */
-static void array_visit_home(struct array array, uint64_t seed, uint32_t home, visit_fn *visit, void *arg)
+static void array_visit_home(struct array array, uint64_t seed, uint32_t home, visit_fn *visit,
+                             void *arg)
 {
     uint32_t before = home == 0 ? array.count - 1 : home - 1, i = home;
-    bool mixed = array.buckets[before].present & BUCKET_PASSED;  /* entries of other homes lie here too */
+    /* Do entries of other homes lie here too? */
+    bool mixed = array.buckets[before].present & BUCKET_PASSED;
 
     do {
         const struct table_bucket *bucket = &array.buckets[i];
@@ -309,11 +317,12 @@ static void array_visit_home(struct array array, uint64_t seed, uint32_t home, v
     } while (i != home);
 }
 
-/* ---- Sizes ------------------------------------------------------------------------------------ */
+/* ---- sizes ---- */
 
-/* What an array may hold before it must grow: thirteen places of fourteen, a single bucket all of them. (Measured with a
- * million keys in 16,384 slots: 1.23 buckets looked at to find a key, 2.3 to miss one, neighbours in memory, and 10.3
- * bytes a key.) In a larger one, where full buckets can gather in long rows, nine of ten. */
+/* What an array may hold before it must grow: thirteen places of fourteen, a single bucket all
+ * of them. (Measured with a million keys in 16,384 slots: 1.23 buckets looked at to find a key,
+ * 2.3 to miss one, neighbours in memory, and 10.3 bytes a key.) In a larger one, where full
+ * buckets can gather in long rows, nine of ten. */
 static uint32_t limit_of(uint32_t count)
 {
     uint32_t free = count <= TABLE_ONE_GO_BUCKETS ? count / 2 : count * 3 / 4;
@@ -321,8 +330,8 @@ static uint32_t limit_of(uint32_t count)
     return count * TABLE_BUCKET_ENTRIES - free;
 }
 
-/* The next size: single lines up to 16, then steps of an eighth (but whole KiB from 4 KiB on, as lines.h packs them),
- * and of a quarter when it is done in steps. */
+/* The next size: single lines up to 16, then steps of an eighth (but whole KiB from 4 KiB on, as
+ * lines.h packs them), and of a quarter when it is done in steps. */
 static uint32_t size_after(uint32_t count)
 {
     uint32_t doubling = count == 0 ? 0 : 1u << (31 - __builtin_clz(count));
@@ -373,7 +382,8 @@ static int rebuild(struct table *table, struct memory *memory, uint64_t seed, ui
 static uint32_t shrunk_size(const struct table *table)
 {
     uint32_t count = size_for((uint64_t)table->used + table->used / 3 + 1);
-    uint32_t least = table->bucket_count > TABLE_ONE_GO_BUCKETS ? table->bucket_count / TABLE_SHRINK_MAX : 1;
+    uint32_t least =
+        table->bucket_count > TABLE_ONE_GO_BUCKETS ? table->bucket_count / TABLE_SHRINK_MAX : 1;
 
     return count > least ? count : least;
 }
@@ -398,7 +408,8 @@ static int resize(struct table *table, struct memory *memory, uint64_t seed, uin
     return 0;
 }
 
-/* Moves the entries of one home to the next array. They lie in its bucket and, passed on, behind it. */
+/* Moves the entries of one home to the next array. They lie in its bucket and, passed on, behind
+ * it. */
 static void move_home(struct table *table, uint64_t seed, uint32_t home)
 {
     struct array old = table_array(table), next = table->growth->next;
@@ -430,8 +441,9 @@ static void discard(struct array array, uint32_t was, uint32_t dead)
                          dead * sizeof(struct table_bucket));
 }
 
-/* Gives back the part of the old array that has been moved. Entries from its end may have wrapped round to its
- * beginning: they are sure to lie before the first bucket that passes nothing on, and the first stride stays. */
+/* Gives back the part of the old array that has been moved. Entries from its end may have
+ * wrapped round to its beginning: they are sure to lie before the first bucket that passes
+ * nothing on, and the first stride stays. */
 static void discard_moved(const struct table *table, uint32_t was, uint32_t moved)
 {
     const uint32_t stride = MEMORY_DISCARD_BYTES / sizeof(struct table_bucket);
@@ -509,9 +521,10 @@ static void free_arrays(struct table *table, struct memory *memory)
     *table = (struct table){0};
 }
 
-/* ---- Entries ----------------------------------------------------------------------------------- */
+/* ---- entries ---- */
 
-bool table_locate(const struct table *table, uint64_t hash, struct text key, struct table_place *place)
+bool table_locate(const struct table *table, uint64_t hash, struct text key,
+                  struct table_place *place)
 {
     struct array array = table_array(table);
 
@@ -519,7 +532,8 @@ bool table_locate(const struct table *table, uint64_t hash, struct text key, str
         return false;
     if (table->growth == NULL)
         return array_locate(array, hash, key, place);
-    return (home_of(array, hash) >= table->growth->moved && array_locate(array, hash, key, place)) ||
+    return (home_of(array, hash) >= table->growth->moved &&
+            array_locate(array, hash, key, place)) ||
            array_locate(table->growth->next, hash, key, place);
 }
 
@@ -559,7 +573,8 @@ int table_insert(struct table *table, struct memory *memory, uint64_t seed, uint
                  struct entry *entry)
 {
     if (table_step(table, memory, seed, TABLE_MOVE_BUCKETS)) {
-        /* The next array has room for all that can be inserted until this is over: see TABLE_MOVE_BUCKETS. */
+        /* The next array has room for all that can be inserted until this is over: see
+         * TABLE_MOVE_BUCKETS. */
     } else if (table->used >= limit_of(table->bucket_count)) {
         int error = resize(table, memory, seed, size_after(table->bucket_count));
 
@@ -569,7 +584,8 @@ int table_insert(struct table *table, struct memory *memory, uint64_t seed, uint
         pack(table, memory);
     }
 
-    /* What is new goes to the next array at once: the old one must not fill up while it is emptied. */
+    /* What is new goes to the next array at once: the old one must not fill up while it is
+     * emptied. */
     struct array array = table->growth != NULL ? table->growth->next : table_array(table);
 
     array_put(array, home_of(array, hash), (uint8_t)hash, marked(entry, hash));
@@ -609,7 +625,7 @@ struct entry *table_remove(struct table *table, struct memory *memory, uint64_t 
     return entry;
 }
 
-/* ---- Going over all ----------------------------------------------------------------------------- */
+/* ---- going over all ---- */
 
 /* The first hash that lies behind bucket `index`; false when that is the last one. */
 static bool array_end_of(struct array array, uint32_t index, uint64_t *hash)
@@ -633,7 +649,8 @@ static void array_visit_range(struct array array, uint64_t seed, uint64_t low, u
         array_visit_home(array, seed, home, visit, arg);
 }
 
-uint64_t table_scan(const struct table *table, uint64_t seed, uint64_t cursor, visit_fn *visit, void *arg)
+uint64_t table_scan(const struct table *table, uint64_t seed, uint64_t cursor, visit_fn *visit,
+                    void *arg)
 {
     struct array array = table_array(table);
     uint64_t end;
@@ -641,8 +658,9 @@ uint64_t table_scan(const struct table *table, uint64_t seed, uint64_t cursor, v
     if (table->used == 0 || cursor >> TABLE_CURSOR_BITS != 0)
         return 0;
 
-    /* The call answers for the hashes of position `cursor` and all after it up to the end of the bucket in which that
-     * position ends. Where a bucket ends within a position, both calls visit it: once too often, never too little. */
+    /* The call answers for the hashes of position `cursor` and all after it up to the end of the
+     * bucket in which that position ends. Where a bucket ends within a position, both calls
+     * visit it: once too often, never too little. */
     uint64_t low = cursor << TABLE_POSITION_SHIFT;
     uint64_t high = low | ((1ull << TABLE_POSITION_SHIFT) - 1);
     bool more = array_end_of(array, home_of(array, high), &end);
@@ -678,8 +696,8 @@ static void array_visit_prefix(struct array array, uint64_t low, uint64_t high, 
     }
 }
 
-void table_visit_prefix(const struct table *table, uint32_t prefix, unsigned prefix_bits, uint8_t tag,
-                        visit_fn *visit, void *arg)
+void table_visit_prefix(const struct table *table, uint32_t prefix, unsigned prefix_bits,
+                        uint8_t tag, visit_fn *visit, void *arg)
 {
     assert(prefix_bits > 0 && prefix_bits <= 32);
     if (table->used == 0)
@@ -702,7 +720,8 @@ static const struct table_bucket *any_bucket(const struct table *table, uint64_t
 
 struct entry *table_random(const struct table *table, uint64_t seed, uint64_t random)
 {
-    uint64_t count = table->bucket_count + (table->growth != NULL ? (uint64_t)table->growth->next.count : 0);
+    uint64_t count =
+        table->bucket_count + (table->growth != NULL ? (uint64_t)table->growth->next.count : 0);
     uint64_t start = 0;
 
     if (table->used == 0)
@@ -727,11 +746,11 @@ struct entry *table_random(const struct table *table, uint64_t seed, uint64_t ra
     return NULL;
 }
 
-/* ---- Emptying ------------------------------------------------------------------------------------ */
+/* ---- emptying ---- */
 
 /* Takes entries out of the buckets from *drained to `end`. */
-static unsigned array_drain(struct array array, uint32_t *drained, uint32_t end, struct entry **entries,
-                            unsigned max)
+static unsigned array_drain(struct array array, uint32_t *drained, uint32_t end,
+                            struct entry **entries, unsigned max)
 {
     uint32_t was = *drained, at = was;
     unsigned taken = 0;
@@ -754,7 +773,8 @@ static unsigned array_drain(struct array array, uint32_t *drained, uint32_t end,
     return taken;
 }
 
-/* Where, in the old array of a moving table, the entries end that wrapped round from its last bucket. */
+/* Where, in the old array of a moving table, the entries end that wrapped round from its last
+ * bucket. */
 static uint32_t wrapped_end(const struct table *table)
 {
     struct array old = table_array(table);
@@ -766,8 +786,9 @@ static uint32_t wrapped_end(const struct table *table)
     return end;
 }
 
-/* Either array may be nearly empty, for long stretches; then the other is nearly full. A call looks at a stretch of the
- * next one, and takes the rest of what it hands out from the old one, whose beginning it skips. */
+/* Either array may be nearly empty, for long stretches; then the other is nearly full. A call
+ * looks at a stretch of the next one, and takes the rest of what it hands out from the old one,
+ * whose beginning it skips. */
 static unsigned drain_moving(struct table *table, struct entry **entries, unsigned max)
 {
     struct table_growth *growth = table->growth;
@@ -779,7 +800,8 @@ static unsigned drain_moving(struct table *table, struct entry **entries, unsign
         stretch = TABLE_DRAIN_BUCKETS;
     taken = array_drain(next, &growth->next_drained, growth->next_drained + stretch, entries, max);
     if (taken < max && growth->drained < growth->moved) {
-        taken += array_drain(old, &growth->drained, wrapped_end(table), entries + taken, max - taken);
+        taken +=
+            array_drain(old, &growth->drained, wrapped_end(table), entries + taken, max - taken);
         if (taken < max)
             growth->drained = growth->moved;
     }
@@ -790,7 +812,8 @@ static unsigned drain_moving(struct table *table, struct entry **entries, unsign
     return taken;
 }
 
-unsigned table_drain(struct table *table, struct memory *memory, struct entry **entries, unsigned max)
+unsigned table_drain(struct table *table, struct memory *memory, struct entry **entries,
+                     unsigned max)
 {
     unsigned taken;
 

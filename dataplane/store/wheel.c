@@ -5,9 +5,9 @@
 #include <string.h>
 
 enum {
-    WHEEL_FINE_BITS = 10,    /* level 0 */
-    WHEEL_COARSE_BITS = 8,   /* each level above */
-    WHEEL_LEVELS = 7,        /* 10 + 6 * 8 bits of ticks: all that fit into 63 bits of ms */
+    WHEEL_FINE_BITS = 10,  /* level 0 */
+    WHEEL_COARSE_BITS = 8, /* each level above */
+    WHEEL_LEVELS = 7,      /* 10 + 6 * 8 bits of ticks: all that fit into 63 bits of ms */
     WHEEL_FINE = 1 << WHEEL_FINE_BITS,
     WHEEL_COARSE = 1 << WHEEL_COARSE_BITS,
     WHEEL_BUCKETS = WHEEL_FINE + (WHEEL_LEVELS - 1) * WHEEL_COARSE,
@@ -32,24 +32,24 @@ struct segment {
 enum { SEGMENT_HEADER_BYTES = offsetof(struct segment, tickets) };
 
 struct bucket {
-    struct segment *chain[2];  /* by pass */
+    struct segment *chain[2]; /* by pass */
 };
 
 struct wheel {
     struct memory *memory;
-    uint64_t tick;              /* all before it is done; of this one perhaps a part */
-    uint64_t count[2];          /* tickets of each pass */
+    uint64_t tick;     /* all before it is done; of this one perhaps a part */
+    uint64_t count[2]; /* tickets of each pass */
     uint64_t stale;
     size_t segment_bytes;
-    struct segment *spare;      /* so that a ticket that fired can be filed again whatever memory there is */
+    struct segment *spare; /* for a ticket that fired, when there is no memory to file it again */
     uint8_t pass;
     bool sweeping;
-    uint32_t swept;             /* buckets the sweep has gone through in this round */
-    uint64_t used[WHEEL_BITMAP_WORDS];  /* buckets that have tickets */
+    uint32_t swept;                    /* buckets the sweep has gone through in this round */
+    uint64_t used[WHEEL_BITMAP_WORDS]; /* buckets that have tickets */
     struct bucket buckets[WHEEL_BUCKETS];
 };
 
-/* ---- Ticks and buckets ------------------------------------------------------------------------ */
+/* ---- ticks and buckets ---- */
 
 static uint64_t tick_at(int64_t unix_ms)
 {
@@ -59,14 +59,14 @@ static uint64_t tick_at(int64_t unix_ms)
 /* The first tick that begins when the deadline is over. */
 static uint64_t tick_after(int64_t deadline_unix_ms)
 {
-    return deadline_unix_ms > 0
-               ? ((uint64_t)deadline_unix_ms + WHEEL_TICK_MS - 1) / WHEEL_TICK_MS
-               : 0;
+    return deadline_unix_ms > 0 ? ((uint64_t)deadline_unix_ms + WHEEL_TICK_MS - 1) / WHEEL_TICK_MS
+                                : 0;
 }
 
 static int64_t tick_unix_ms(uint64_t tick)
 {
-    return tick <= (uint64_t)INT64_MAX / WHEEL_TICK_MS ? (int64_t)(tick * WHEEL_TICK_MS) : INT64_MAX;
+    return tick <= (uint64_t)INT64_MAX / WHEEL_TICK_MS ? (int64_t)(tick * WHEEL_TICK_MS)
+                                                       : INT64_MAX;
 }
 
 static unsigned level_shift(unsigned level)
@@ -84,8 +84,9 @@ static unsigned level_first(unsigned level)
     return level == 0 ? 0 : WHEEL_FINE + (level - 1) * WHEEL_COARSE;
 }
 
-/* A tick belongs to the level of the highest digit in which it differs from the present one. So whatever is on a level
- * agrees with the present in all higher digits, and has a greater one here. */
+/* A tick belongs to the level of the highest digit in which it differs from the present one. So
+ * whatever is on a level agrees with the present in all higher digits, and has a greater one
+ * here. */
 static unsigned level_of(uint64_t now, uint64_t tick)
 {
     uint64_t different = now ^ tick;
@@ -115,7 +116,8 @@ static unsigned level_next(const struct wheel *wheel, unsigned level, unsigned f
     return end - first;
 }
 
-/* The bucket to work off next: the one that begins first and, of those, the coarsest. False: no tickets. */
+/* The bucket to work off next: the one that begins first and, of those, the coarsest. False: no
+ * tickets. */
 static bool find_next(const struct wheel *wheel, unsigned *level, unsigned *bucket, uint64_t *start)
 {
     bool found = false;
@@ -143,7 +145,7 @@ static bool find_next(const struct wheel *wheel, unsigned *level, unsigned *buck
     return found;
 }
 
-/* ---- Segments --------------------------------------------------------------------------------- */
+/* ---- segments ---- */
 
 static unsigned segment_capacity(const struct segment *segment)
 {
@@ -259,9 +261,10 @@ static struct wheel_ticket take(struct wheel *wheel, unsigned index, unsigned pa
     return ticket;
 }
 
-/* ---- Firing ------------------------------------------------------------------------------------ */
+/* ---- firing ---- */
 
-/* Fires the next ticket of a bucket and files it again at `earliest` or later. False: no memory, nothing was done. */
+/* Fires the next ticket of a bucket and files it again at `earliest` or later. False: no memory,
+ * nothing was done. */
 static bool fire_one(struct wheel *wheel, unsigned index, unsigned pass, uint64_t earliest,
                      wheel_fire_fn *fire, void *arg)
 {
@@ -289,11 +292,12 @@ static bool fire_one(struct wheel *wheel, unsigned index, unsigned pass, uint64_
 
     int error = file_at(wheel, ticket, tick > earliest ? tick : earliest, pass, true);
 
-    assert(error == 0);  /* there is the spare segment */
+    assert(error == 0); /* there is the spare segment */
     return true;
 }
 
-/* The clock fell back: the levels count from a time that has not come yet. Every ticket goes to the present tick. */
+/* The clock fell back: the levels count from a time that has not come yet. Every ticket goes to
+ * the present tick. */
 static void rebase(struct wheel *wheel, uint64_t tick)
 {
     struct bucket all = {0};
@@ -405,7 +409,7 @@ unsigned wheel_peek(const struct wheel *wheel, int64_t now_unix_ms, struct wheel
     return taken;
 }
 
-/* ---- Sweeping ----------------------------------------------------------------------------------- */
+/* ---- sweeping ---- */
 
 void wheel_note_stale(struct wheel *wheel, unsigned count)
 {
@@ -430,7 +434,8 @@ bool wheel_sweep(struct wheel *wheel, unsigned budget, wheel_fire_fn *fire, void
 
     unsigned old = wheel->pass ^ 1;
 
-    /* What is answered with WHEEL_LATER stays a ticket of the old pass: then there is another round. */
+    /* What is answered with WHEEL_LATER stays a ticket of the old pass: then there is another
+     * round. */
     while (wheel->count[old] > 0) {
         if (wheel->swept == WHEEL_BUCKETS)
             wheel->swept = 0;
@@ -445,7 +450,7 @@ bool wheel_sweep(struct wheel *wheel, unsigned budget, wheel_fire_fn *fire, void
     return false;
 }
 
-/* ---- Figures ------------------------------------------------------------------------------------ */
+/* ---- figures ---- */
 
 uint8_t wheel_pass(const struct wheel *wheel)
 {

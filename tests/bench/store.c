@@ -1,10 +1,9 @@
 /* bench_store: what the store costs by itself, without commands or a network.
- * Usage: bench_store [keys] [slots] [ttl]
- *   keys   how many, default 1000000; 20 bytes each, with values of 20 bytes
- *   slots  tables they are spread over by CRC16, default 16384; 1 makes one large table
- *   ttl    seconds to live; every key then has a ticket in the wheel
- * Prints nanoseconds of CPU time for each operation, the longest single insert, and bytes of RSS a key
- * beyond those of key and value. */
+ * Usage:     bench_store [keys] [slots] [ttl]
+ * keys   how many, default 1000000; 20 bytes each, with values of 20 bytes slots  tables they
+ * are spread over by CRC16, default 16384; 1 makes one large table ttl    seconds to live; every
+ * key then has a ticket in the wheel Prints nanoseconds of CPU time for each operation, the
+ * longest single insert, and bytes of RSS a key beyond those of key and value. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +26,7 @@ enum {
 struct bench {
     struct memory *memory;
     struct wheel *wheel;
-    char *slots;  /* tables, SLOT_BYTES apart as in slot objects */
+    char *slots; /* tables, SLOT_BYTES apart as in slot objects */
     uint32_t slot_count, keys;
     uint64_t seed;
     int64_t now_unix_ms;
@@ -105,8 +104,8 @@ static void fill(struct bench *bench, int64_t ttl_ms)
         over += took > 50000;
         before = now;
     }
-    printf("insert  %7.1f ns (two clock readings included), longest %" PRIu64
-           " us, %" PRIu64 " over 50 us\n",
+    printf("insert  %7.1f ns (two clock readings included), longest %" PRIu64 " us, %" PRIu64
+           " over 50 us\n",
            (double)(cpu_ns() - start) / bench->keys, longest / 1000, over);
 
     double counted = (double)memory_used_bytes(bench->memory) / bench->keys;
@@ -203,7 +202,8 @@ int main(int argc, char **argv)
     int64_t ttl_ms = (int64_t)argument(argc, argv, 3, 0) * 1000;
 
     if (bench.keys == 0 || bench.slot_count == 0 || bench.slot_count > CRC16_SLOTS) {
-        fprintf(stderr, "usage: bench_store [keys] [slots, at most %d] [ttl in seconds]\n", CRC16_SLOTS);
+        fprintf(stderr, "usage: bench_store [keys] [slots, at most %d] [ttl in seconds]\n",
+                CRC16_SLOTS);
         return 1;
     }
     bench.memory = memory_create();

@@ -1,6 +1,6 @@
-/* stress_memory: workers free each other's blocks.
- * Each thread has a `struct memory` and exchanges blocks with the others through shared places: what it takes out it
- * checks and frees, whosoever it was. At the end every byte must be accounted for. */
+/* stress_memory: workers free each other's blocks. Each thread has a `struct memory` and
+ * exchanges blocks with the others through shared places: what it takes out it checks and frees,
+ * whosoever it was. At the end every byte must be accounted for. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -18,7 +18,7 @@ enum {
 
 struct block {
     uint32_t size_bytes;
-    uint32_t fill;  /* what its other bytes are; lines when odd */
+    uint32_t fill; /* what its other bytes are; lines when odd */
     uint8_t bytes[];
 };
 
@@ -96,8 +96,9 @@ int main(void)
     int64_t used = 0;
 
     for (int i = 0; i < THREADS; i++) {
-        threads[i] = (struct thread){
-            .shared = &shared, .memory = memory_create(), .random = 1234567 + (uint64_t)i};
+        threads[i] = (struct thread){.shared = &shared,
+                                     .memory = memory_create(),
+                                     .random = 1234567 + (uint64_t)i};
         if (threads[i].memory == NULL ||
             pthread_create(&threads[i].id, NULL, run, &threads[i]) != 0)
             return 1;

@@ -1,5 +1,5 @@
-/* Random numbers for tests that compare a module with a simple model.
- * The seed is fixed, or taken from the environment (POLLUX_SEED); tests name it in their messages. */
+/* Random numbers for tests that compare a module with a simple model. The seed is fixed, or
+ * taken from the environment (POLLUX_SEED); tests name it in their messages. */
 #ifndef TESTS_UNIT_DATAPLANE_SEED_H
 #define TESTS_UNIT_DATAPLANE_SEED_H
 

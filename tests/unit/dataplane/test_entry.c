@@ -24,7 +24,7 @@ static bool holds(const struct entry *entry, const char *value)
     return text_equal(entry_string(entry, number), text_of(value));
 }
 
-/* ---- Layout ----------------------------------------------------------------------------------- */
+/* ---- layout ---- */
 
 Test(entry, costs_a_header_of_eight_bytes)
 {
@@ -78,7 +78,7 @@ Test(entry, access_is_24_bits)
     memory_destroy(memory);
 }
 
-/* ---- Encodings: each line was asked of redis-server 7.0.15 (OBJECT ENCODING) ------------------ */
+/* ---- encodings: each line was asked of redis-server 7.0.15 (OBJECT ENCODING) ---- */
 
 Test(entry, set_chooses_the_encoding_as_redis_does)
 {
@@ -110,8 +110,7 @@ Test(entry, set_chooses_the_encoding_as_redis_does)
     struct entry *other = entry_create_string(memory, text_of("o"), text_of("x"), -1);
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        struct entry *entry =
-            entry_create_string(memory, text_of("k"), text_of(rows[i].value), -1);
+        struct entry *entry = entry_create_string(memory, text_of("k"), text_of(rows[i].value), -1);
 
         other = entry_set_string(memory, other, text_of(rows[i].value));
         cr_assert_eq(entry_encoding(entry), rows[i].encoding, "\"%s\"", rows[i].value);
@@ -206,7 +205,7 @@ Test(entry, bits_that_are_not_the_values_survive_every_change)
     memory_destroy(memory);
 }
 
-/* ---- Cost ------------------------------------------------------------------------------------- */
+/* ---- cost ---- */
 
 Test(entry, appending_byte_by_byte_moves_the_string_seldom)
 {
@@ -238,20 +237,20 @@ Test(entry, total_bytes_are_what_the_memory_counts)
         struct text text = {.data = value, .len_bytes = lengths[i]};
         struct entry *entry = entry_create_string(memory, text_of("key"), text, 1);
 
-        cr_assert_eq((int64_t)entry_total_bytes(entry), memory_used_bytes(memory), "length %zu", lengths[i]);
+        cr_assert_eq((int64_t)entry_total_bytes(entry), memory_used_bytes(memory), "length %zu",
+                     lengths[i]);
         entry = entry_string_append(memory, entry, text);
-        cr_assert_eq((int64_t)entry_total_bytes(entry), memory_used_bytes(memory), "length %zu", lengths[i]);
+        cr_assert_eq((int64_t)entry_total_bytes(entry), memory_used_bytes(memory), "length %zu",
+                     lengths[i]);
         entry_free(memory, entry);
         cr_assert_eq(memory_used_bytes(memory), 0);
     }
     memory_destroy(memory);
 }
 
-/* ---- Against a model, without memory at times -------------------------------------------------- */
+/* ---- against a model, without memory at times ---- */
 
-enum {
-    MODEL_BYTES = 300000
-};
+enum { MODEL_BYTES = 300000 };
 
 struct model {
     char bytes[MODEL_BYTES];
@@ -382,8 +381,8 @@ static void check(const struct trial *trial, struct text key)
                  trial->seed.start);
     cr_assert_eq(entry_encoding(trial->entry), trial->model.encoding, "seed %lu",
                  trial->seed.start);
-    cr_assert_eq((int64_t)entry_total_bytes(trial->entry), memory_used_bytes(trial->memory), "seed %lu",
-                 trial->seed.start);
+    cr_assert_eq((int64_t)entry_total_bytes(trial->entry), memory_used_bytes(trial->memory),
+                 "seed %lu", trial->seed.start);
 }
 
 Test(entry, equals_a_simple_model_and_a_failure_changes_nothing)
@@ -396,8 +395,8 @@ Test(entry, equals_a_simple_model_and_a_failure_changes_nothing)
     trial.memory = memory_create();
     memset(long_key, 'k', sizeof(long_key));
     for (int life = 0; life < 400; life++) {
-        struct text key = life % 4 == 3 ? (struct text){long_key, sizeof(long_key)}
-                                        : text_of(keys[life % 4]);
+        struct text key =
+            life % 4 == 3 ? (struct text){long_key, sizeof(long_key)} : text_of(keys[life % 4]);
         int failures = 0;
 
         trial.model = (struct model){.expiry = -1, .encoding = ENTRY_ENC_EMBSTR};
@@ -443,7 +442,7 @@ Test(entry, creation_without_memory_leaves_nothing_behind)
     memory_destroy(memory);
 }
 
-/* ---- Numbers ------------------------------------------------------------------------------------ */
+/* ---- numbers ---- */
 
 Test(entry, integers_and_their_text_go_both_ways)
 {

@@ -19,7 +19,7 @@ struct trial {
     struct table table;
     uint64_t hash_seed;
     uint32_t count, used;
-    struct entry **entries;  /* the model */
+    struct entry **entries; /* the model */
     uint8_t *seen, *throughout;
 };
 
@@ -77,7 +77,8 @@ static int add(struct trial *trial, uint32_t index)
 
     if (entry == NULL)
         return -ENOMEM;
-    error = table_insert(&trial->table, trial->memory, trial->hash_seed, hash_of(trial, index), entry);
+    error =
+        table_insert(&trial->table, trial->memory, trial->hash_seed, hash_of(trial, index), entry);
     if (error < 0) {
         entry_free(trial->memory, entry);
         return error;
@@ -93,8 +94,7 @@ static void take(struct trial *trial, uint32_t index)
 
     cr_assert(table_locate(&trial->table, hash_of(trial, index), key_of(&index), &place));
 
-    struct entry *entry =
-        table_remove(&trial->table, trial->memory, trial->hash_seed, place);
+    struct entry *entry = table_remove(&trial->table, trial->memory, trial->hash_seed, place);
 
     cr_assert_eq(entry, trial->entries[index]);
     entry_free(trial->memory, entry);
@@ -142,7 +142,8 @@ static void scan_on(struct trial *trial, uint64_t *cursor, unsigned *iterations)
                   trial->seed.start);
 }
 
-/* Tides: the share of keys that are there changes from time to time, so tables grow, shrink and churn. */
+/* Tides:     the share of keys that are there changes from time to time, so tables grow, shrink
+ *            and churn. */
 static void run_tides(uint64_t seed, uint32_t count, unsigned rounds, unsigned scans_in_16)
 {
     struct trial trial;
@@ -230,9 +231,11 @@ Test(table, a_cursor_that_never_was_is_harmless)
     for (uint32_t i = 0; i < 1000; i++)
         add(&trial, i);
     cr_assert_eq(table_scan(&trial.table, trial.hash_seed, UINT64_MAX, see, &trial), 0);
-    cr_assert_eq(table_scan(&trial.table, trial.hash_seed, 1ull << TABLE_CURSOR_BITS, see, &trial), 0);
+    cr_assert_eq(table_scan(&trial.table, trial.hash_seed, 1ull << TABLE_CURSOR_BITS, see, &trial),
+                 0);
     cr_assert_eq(table_scan(&trial.table, trial.hash_seed, (1ull << TABLE_CURSOR_BITS) - 1, see,
-                            &trial), 0);
+                            &trial),
+                 0);
     for (int i = 0; i < 10000; i++) {
         uint64_t cursor = seed_next(&trial.seed) >> (64 - TABLE_CURSOR_BITS);
         uint64_t next = table_scan(&trial.table, trial.hash_seed, cursor, see, &trial);
@@ -286,7 +289,8 @@ Test(table, few_are_visited_for_a_prefix_and_tag)
     }
     for (uint32_t i = 0; i < trial.count; i++)
         visited += trial.seen[i];
-    /* Of the seven and more in a bucket, and the chain behind it, one in 256 has the tag by chance. */
+    /* Of the seven and more in a bucket, and the chain behind it, one in 256 has the tag by
+     * chance. */
     cr_assert_leq(visited, trial.count * 13 / 10);
     trial_end(&trial);
 }
@@ -304,8 +308,10 @@ Test(table, random_entries_are_spread_evenly)
         drawn[index_of(table_random(&trial.table, trial.hash_seed, seed_next(&trial.seed)))]++;
     for (uint32_t i = 0; i < COUNT; i++) {
         /* Expected 1000, standard deviation 32. */
-        cr_assert_geq(drawn[i], 800, "%u was drawn %u times, seed %lu", i, drawn[i], trial.seed.start);
-        cr_assert_leq(drawn[i], 1200, "%u was drawn %u times, seed %lu", i, drawn[i], trial.seed.start);
+        cr_assert_geq(drawn[i], 800, "%u was drawn %u times, seed %lu", i, drawn[i],
+                      trial.seed.start);
+        cr_assert_leq(drawn[i], 1200, "%u was drawn %u times, seed %lu", i, drawn[i],
+                      trial.seed.start);
     }
     trial_end(&trial);
 }
@@ -433,8 +439,8 @@ Test(table, memory_a_key_stays_near_a_line_for_seven)
     for (uint32_t i = 0; i < trial.count; i++) {
         add(&trial, i);
         if (i >= 28)
-            cr_assert_leq(table_bytes(&trial.table), (size_t)(trial.used + 10) * 64 * 100 / (7 * 87),
-                          "%u", i);
+            cr_assert_leq(table_bytes(&trial.table),
+                          (size_t)(trial.used + 10) * 64 * 100 / (7 * 87), "%u", i);
     }
     trial_end(&trial);
 }

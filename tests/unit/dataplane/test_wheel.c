@@ -15,7 +15,7 @@ static const int64_t start_ms = (int64_t)START_MS * 1000;
 
 /* Entries as far as the wheel's caller needs them, and the caller itself. */
 struct item {
-    int64_t deadline;  /* NO_DEADLINE: none */
+    int64_t deadline; /* NO_DEADLINE: none */
     bool alive, ticket;
     uint8_t pass;
 };
@@ -28,13 +28,15 @@ struct trial {
     uint32_t count;
     int64_t now;
     unsigned later_percent;
-    int64_t latest_ms;  /* the most that an expiry came too late */
+    int64_t latest_ms; /* the most that an expiry came too late */
     uint64_t fired, expired;
 };
 
 static void trial_begin(struct trial *trial, uint64_t seed, uint32_t count)
 {
-    *trial = (struct trial){.seed = seed_new(seed), .memory = memory_create(), .count = count,
+    *trial = (struct trial){.seed = seed_new(seed),
+                            .memory = memory_create(),
+                            .count = count,
                             .now = start_ms};
     trial->wheel = wheel_create(trial->memory, trial->now);
     trial->items = calloc(count, sizeof(trial->items[0]));
@@ -126,19 +128,18 @@ static void run_all(struct trial *trial)
         ;
 }
 
-/* ---- One ticket -------------------------------------------------------------------------------- */
+/* ---- one ticket ---- */
 
 Test(wheel, fires_within_a_tick_of_the_deadline_and_never_before)
 {
-    static const int64_t spans[] = {1,       63,         64,          65,          1000,
-                                    65535,   65536,      65600,       3600000,     86400000,
-                                    1 << 30, 1ll << 40,  100ll << 40};
+    static const int64_t spans[] = {1,     63,      64,       65,      1000,      65535,      65536,
+                                    65600, 3600000, 86400000, 1 << 30, 1ll << 40, 100ll << 40};
     struct trial trial;
 
     trial_begin(&trial, 1, 10);
     for (int round = 0; round < 300; round++) {
-        int64_t deadline = trial.now + spans[seed_below(&trial.seed, 13)] +
-                           (int64_t)seed_below(&trial.seed, 100);
+        int64_t deadline =
+            trial.now + spans[seed_below(&trial.seed, 13)] + (int64_t)seed_below(&trial.seed, 100);
 
         cr_assert_eq(item_set(&trial, 1, deadline), 0);
         while (trial.items[1].alive) {
@@ -212,8 +213,8 @@ Test(wheel, shows_beforehand_what_it_will_hand_out)
 
         cr_assert_gt(shown, 0);
         for (unsigned i = 0; i < shown; i++) {
-            uint32_t index = ((1u << WHEEL_PREFIX_BITS) - 1 - tickets[i].prefix) << 14 |
-                             tickets[i].slot;
+            uint32_t index =
+                ((1u << WHEEL_PREFIX_BITS) - 1 - tickets[i].prefix) << 14 | tickets[i].slot;
 
             cr_assert(trial.items[index].alive);
             cr_assert_eq(wheel_run(trial.wheel, trial.now, 1, fire, &trial), 1);
@@ -224,7 +225,7 @@ Test(wheel, shows_beforehand_what_it_will_hand_out)
     trial_end(&trial);
 }
 
-/* ---- Clocks that jump ---------------------------------------------------------------------------- */
+/* ---- clocks that jump ---- */
 
 Test(wheel, a_jump_ahead_by_ages_costs_nothing)
 {
@@ -286,7 +287,7 @@ Test(wheel, a_small_step_back_is_waited_out)
     trial_end(&trial);
 }
 
-/* ---- Stale tickets -------------------------------------------------------------------------------- */
+/* ---- stale tickets ---- */
 
 static uint64_t live_tickets(const struct trial *trial)
 {
@@ -371,7 +372,8 @@ static void churn(struct trial *trial, int64_t span_ms)
     }
 }
 
-/* Whatever happens, also with lent slots and with sweeps, each entry with a deadline goes when that has come. */
+/* Whatever happens, also with lent slots and with sweeps, each entry with a deadline goes when
+ * that has come. */
 static void check_nothing_is_lost(uint64_t seed, int64_t span_ms, unsigned later_percent)
 {
     struct trial trial;
@@ -408,7 +410,7 @@ Test(wheel, no_entry_is_forgotten_while_slots_are_lent)
     check_nothing_is_lost(22, 1ll << 33, 50);
 }
 
-/* ---- Memory ---------------------------------------------------------------------------------------- */
+/* ---- memory ---- */
 
 Test(wheel, costs_little_more_than_five_bytes_a_ticket)
 {
@@ -433,7 +435,8 @@ Test(wheel, without_memory_nothing_is_lost_that_was_filed)
     trial_begin(&trial, 31, 5000);
     for (uint32_t i = 0; i < 5000; i++) {
         memory_fail_nth(trial.memory, seed_below(&trial.seed, 3));
-        refused += item_set(&trial, i, trial.now + 1 + (int64_t)seed_below(&trial.seed, 1 << 22)) < 0;
+        refused +=
+            item_set(&trial, i, trial.now + 1 + (int64_t)seed_below(&trial.seed, 1 << 22)) < 0;
         memory_fail_nth(trial.memory, 0);
     }
     cr_assert_gt(refused, 10);
