@@ -1,5 +1,6 @@
 /* The control thread: signals, and what workers ask for. */
 #include "control/control.h"
+#include "control/log/merge.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -13,7 +14,8 @@
 #include "drivers/clock.h"
 
 enum {
-    LOG_REFRESH_MS = 1000,
+    HOUSEKEEPING_MS = 1000,     /* log, old values of the configuration */
+    RECORD_MS = 5,              /* how long records wait in the journals */
     DRAIN_LOOK_MS = 2,          /* how often an end looks whether it is there */
     SETTLE_ROUNDS_MAX = 1000000 /* a walk takes one for each slot */
 };
@@ -31,8 +33,55 @@ static void post(void *arg, struct task *task)
         continue;
 }
 
+static void shut_down_task(void *runner, struct task *task)
+{
+    struct control *control = ((struct node *)runner)->control;
+
+    if (!control->end)
+        log_write(control->log, LOG_LEVEL_WARNING, "User requested shutdown...");
+    control->end = true;
+}
+
+/* One task for all who ask: the first one posts it, and once is enough. */
+static void shut_down(void *arg)
+{
+    struct control *control = arg;
+
+    if (!atomic_exchange(&control->shut_down_posted, true)) {
+        control->shut_down_task.run = shut_down_task;
+        post(control, &control->shut_down_task);
+    }
+}
+
+static int record(void *arg, const char *path)
+{
+    struct control *control = arg;
+    int error;
+
+    if (control->merge != NULL)
+        return -EALREADY;
+    control->merge = merge_create(control->node, path, &error);
+    return control->merge == NULL ? error : 0;
+}
+
+static int record_end(void *arg)
+{
+    struct control *control = arg;
+
+    if (control->merge == NULL)
+        return -ENOENT;
+    int result = merge_finish(control->merge);
+    control->merge = NULL;
+    return result;
+}
+
 const struct node_control control_calls = {
     .post = post,
+    .shut_down = shut_down,
+    .record = record,
+    .record_end = record_end,
+    .configure = configure,
+    .apply = configure_apply,
 };
 
 /* ---- life ---- */
@@ -55,6 +104,8 @@ int control_open(struct control *control)
 
 void control_end(struct control *control)
 {
+    if (control->merge != NULL)
+        record_end(control);
     control_free_node(control);
     if (control->unixsocket_bound)
         unlink(control->config->unixsocket);
@@ -79,6 +130,7 @@ static void take_signals(struct control *control)
         int number = (int)info.ssi_signo;
         if (number == SIGHUP) {
             log_request_reopen(control->log);
+            control->reopen_log = true;
             continue;
         }
         control->hurry = control->end;
@@ -97,8 +149,29 @@ static void take_tasks(struct control *control)
     task_run_all(&control->inbox, control->node);
 }
 
+/* True: there is more to record right now. */
+static bool record_some(struct control *control)
+{
+    if (control->merge == NULL)
+        return false;
+    int64_t written = merge_step(control->merge);
+    if (written >= 0)
+        return written > 0;
+    if (!control->merge_failed)
+        log_write(control->log, LOG_LEVEL_WARNING, "The recording has failed: %s",
+                  strerror((int)-written));
+    control->merge_failed = true;
+    return false;
+}
+
 static void refresh_log(struct control *control)
 {
+    uint64_t now_us = clock_now_us();
+
+    if (now_us - control->housekept_us < HOUSEKEEPING_MS * 1000u && !control->reopen_log)
+        return;
+    control->housekept_us = now_us;
+    control->reopen_log = false;
     int result = log_refresh(control->log);
 
     if (result < 0)
@@ -120,7 +193,9 @@ static void wait_and_take(struct control *control, int timeout_ms)
 void control_run(struct control *control)
 {
     while (!control->end) {
-        wait_and_take(control, LOG_REFRESH_MS);
+        bool more = record_some(control);
+        wait_and_take(control, more ? 0 : control->merge != NULL ? RECORD_MS : HOUSEKEEPING_MS);
+        configure_reclaim(control);
         refresh_log(control);
     }
 }

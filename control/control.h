@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "config/config.h"
+#include "control/listeners.h"
 #include "control/process.h"
 #include "dataplane/node.h"
 #include "drivers/cpu.h"
@@ -41,7 +42,15 @@ struct control {
     bool hurry;               /* asked for a second time */
     bool unixsocket_bound;
     struct merge *merge;      /* a recording; NULL: none */
-    unsigned listener_set;    /* which ids the present listeners have: control/listeners.h */
+    bool merge_failed;        /* and it was logged */
+    bool reopen_log;          /* now, not with the next housekeeping */
+    uint64_t housekept_us;
+    uint64_t reclaimed_generation; /* of the configuration */
+    char refusal[160];        /* text of a refused CONFIG SET; under the configuration's mutex */
+    struct task shut_down_task;
+    _Atomic bool shut_down_posted;
+    uint32_t listener_set;    /* which ids the present TCP listeners have: 0 or LISTENER_SET */
+    struct listeners_held held;
 };
 
 /* start.c: from the loaded configuration to workers that run. 0 or -1 (logged). */
@@ -50,6 +59,18 @@ int control_start(struct control *control);
 void control_free_node(struct control *control);
 /* What every worker and the sockets are, for the operator. */
 void control_log_start(struct control *control);
+
+/* Open files that are no connections. */
+uint64_t control_fds_besides_clients(const struct config *config);
+
+/* configure.c: CONFIG SET, as struct node_control says. */
+int configure(void *control, const struct config_span *words, unsigned count, bool local,
+              char text[CONFIG_REASON_MAX]);
+const char *configure_apply(void *control, const struct config *config,
+                            const struct config_change *changes, unsigned count,
+                            unsigned *culprit);
+/* Frees old values that no worker can hold any more. */
+void configure_reclaim(struct control *control);
 
 /* control.c */
 extern const struct node_control control_calls;

@@ -19,6 +19,19 @@
 
 struct node;
 
+enum {
+    LISTENERS_ADDRESS_MAX = 64
+};
+
+/* Where the server listens already: nobody else can be there. All zero: nowhere. */
+struct listeners_held {
+    uint16_t port;       /* 0: none */
+    uint16_t core_first; /* ports of the workers */
+    uint32_t core_count; /* 0: none */
+    unsigned count;      /* addresses, without '-' */
+    char addresses[CONFIG_BIND_MAX][LISTENERS_ADDRESS_MAX];
+};
+
 struct listeners {
     unsigned count, capacity;
     struct listener {
@@ -28,16 +41,19 @@ struct listeners {
     } *items;
 };
 
-/* Binds the TCP sockets of `workers` workers for the values in force; also tests that nobody else
- * uses their ports. Port 0: none. */
+/* Binds the TCP sockets of `workers` workers for the values in force, with ids of this set (0 or
+ * LISTENER_SET); also tests that nobody else uses their ports. Port 0: none. */
 int listeners_open_tcp(struct listeners *listeners, const struct config *config, uint32_t workers,
+                       uint32_t set, const struct listeners_held *held,
                        char error[LISTEN_ERROR_MAX]);
+/* What is held once the listeners of these values are in use. */
+void listeners_hold(struct listeners_held *held, const struct config *config, uint32_t workers);
 int listeners_open_unix(struct listeners *listeners, const struct config *config,
                         char error[LISTEN_ERROR_MAX]);
 /* Closes what was not given away. */
 void listeners_close(struct listeners *listeners);
 
-/* Port of a worker with per-core-endpoints. */
-uint16_t listeners_core_port(const struct config *config, uint32_t worker);
+/* Port of worker 0 with per-core-endpoints; the others follow. May lie past the last port. */
+int64_t listeners_core_base(const struct config *config);
 
 #endif

@@ -18,7 +18,7 @@
 
 /* ---- limits ---- */
 
-static uint64_t fds_besides_clients(const struct config *config)
+uint64_t control_fds_besides_clients(const struct config *config)
 {
     uint64_t sockets = config->bind->count * (config->per_core_endpoints != 0 ? 2u : 1u);
 
@@ -30,7 +30,7 @@ static uint64_t fds_besides_clients(const struct config *config)
 static int fit_clients(struct control *control)
 {
     struct config *config = control->config;
-    uint64_t besides = fds_besides_clients(config);
+    uint64_t besides = control_fds_besides_clients(config);
     uint64_t wanted = (uint64_t)config->maxclients + besides;
     uint64_t limit = listen_raise_fd_limit(wanted);
 
@@ -219,7 +219,9 @@ static int give_listeners(struct control *control)
     struct listeners listeners = {0};
     struct config *config = control->config;
     char error[LISTEN_ERROR_MAX];
-    int result = listeners_open_tcp(&listeners, config, control->node->worker_count, error);
+    const struct listeners_held nothing = {0};
+    int result =
+        listeners_open_tcp(&listeners, config, control->node->worker_count, 0, &nothing, error);
 
     if (result == 0 && config->unixsocket[0] != '\0') {
         result = listeners_open_unix(&listeners, config, error);
@@ -321,9 +323,9 @@ void control_log_start(struct control *control)
     if (config->port != 0)
         log_write(control->log, LOG_LEVEL_NOTICE, "Port %lld on%s", (long long)config->port, text);
     if (config->port != 0 && config->per_core_endpoints != 0)
-        log_write(control->log, LOG_LEVEL_NOTICE, "Ports %u to %u for each worker its own",
-                  listeners_core_port(config, 0),
-                  listeners_core_port(config, node->worker_count - 1));
+        log_write(control->log, LOG_LEVEL_NOTICE, "Ports %lld to %lld for each worker its own",
+                  (long long)listeners_core_base(config),
+                  (long long)listeners_core_base(config) + node->worker_count - 1);
     if (config->unixsocket[0] != '\0')
         log_write(control->log, LOG_LEVEL_NOTICE, "Unix socket %s", config->unixsocket);
 }
@@ -360,5 +362,8 @@ int control_start(struct control *control)
         log_write(control->log, LOG_LEVEL_WARNING, "No memory, or no random numbers, to start.");
         return -1;
     }
-    return start_workers(control);
+    if (start_workers(control) < 0)
+        return -1;
+    listeners_hold(&control->held, config, control->node->worker_count);
+    return 0;
 }

@@ -14,7 +14,7 @@
 enum {
     /* Any of these sends a command through all checks. */
     SLOW_FLAGS = CLIENT_MULTI | CLIENT_DIRTY_EXEC | CLIENT_MONITOR | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP_NEXT | CLIENT_REPLY_SKIP | CLIENT_CLOSE_AFTER_REPLY | CLIENT_WAITING | CLIENT_UNWATCHING,
-    PLACED_ELSEWHERE = CMD_HOME | CMD_ALL_SLOTS | CMD_WALK | CMD_GATHER | CMD_AT_SLOT | CMD_TRANSACTION | CMD_BLOCKING,
+    PLACED_ELSEWHERE = CMD_HOME | CMD_ALL_SLOTS | CMD_WALK | CMD_GATHER | CMD_CONTROL | CMD_AT_SLOT | CMD_TRANSACTION | CMD_BLOCKING,
     ERROR_TEXT_MAX = 512,
 };
 
@@ -443,7 +443,7 @@ static uint32_t route(struct client *client, struct parsed *parsed, uint32_t cou
         multi_queue(client, parsed);
         return 1;
     }
-    if ((command->flags & (CMD_ALL_SLOTS | CMD_WALK | CMD_GATHER | CMD_AT_SLOT)) != 0) {
+    if ((command->flags & (CMD_ALL_SLOTS | CMD_WALK | CMD_GATHER | CMD_CONTROL | CMD_AT_SLOT)) != 0) {
         send_job(client, &alone, 1);
         return 1;
     }

@@ -17,6 +17,15 @@ struct gather {
     struct gather_ask { struct mail_call call; struct gather *gather; } *asks; /* [worker_count] */
 };
 
+/* A command that asks the control thread before it runs; travels there and back. */
+struct control_ask {
+    struct task task;
+    struct worker *home;
+    struct job *job;
+    struct call call;
+    struct gather_part part;
+};
+
 static struct session *session_of(const struct worker *worker, struct job *job)
 {
     /* At home the client's own, so that SELECT or HELLO in a transaction holds for what follows. */
@@ -41,8 +50,18 @@ static void call_of(struct call *call, struct worker *worker, struct job *job, u
 
 /* ---- gathers ---- */
 
+static void control_ask_destroy(struct control_ask *ask)
+{
+    if (ask == NULL)
+        return;
+    reply_memory_fini(&ask->part.memory);
+    free(ask);
+}
+
 void job_gathers_destroy(struct job *job)
 {
+    control_ask_destroy(job->control_ask);
+    job->control_ask = NULL;
     while (job->gathers != NULL) {
         struct gather *gather = job->gathers;
         job->gathers = gather->next;
@@ -135,6 +154,47 @@ static struct gather *gather_of(struct job *job, uint32_t index)
     return NULL;
 }
 
+/* ---- the control thread ---- */
+
+static void control_answered(void *runner, struct task *task)
+{
+    struct control_ask *ask = (struct control_ask *)task;
+
+    job_resume(runner, ask->job);
+}
+
+static void control_asked(void *runner, struct task *task)
+{
+    struct control_ask *ask = (struct control_ask *)task;
+
+    ask->call.command->on_control(&ask->call, &ask->part);
+    reply_memory_finish(&ask->part.memory);
+    ask->task.run = control_answered;
+    worker_post(ask->home, &ask->task);
+}
+
+/* True: the job waits for the answer. A command that asks is alone in its job, and runs at home. */
+static bool ask_control(struct worker *worker, struct job *job)
+{
+    const struct node_control *control = worker->node->control_calls;
+    struct control_ask *ask;
+
+    if (job->kind != JOB_COMMANDS || (job->commands[0].command->flags & CMD_CONTROL) == 0 || control == NULL)
+        return false;
+    ask = calloc(1, sizeof *ask);
+    if (ask == NULL)
+        return false; /* run_command says so */
+    ask->task.run = control_asked;
+    ask->home = worker;
+    ask->job = job;
+    call_of(&ask->call, worker, job, 0);
+    reply_memory_init(&ask->part.memory, job->session.resp, NULL, 0);
+    ask->part.number = ask->call.client != NULL && ask->call.client->conn != NULL && worker->driver->is_loopback(ask->call.client->conn);
+    job->control_ask = ask;
+    control->post(worker->node->control, &ask->task);
+    return true;
+}
+
 /* ---- commands ---- */
 
 static uint64_t written(const struct reply *reply)
@@ -146,6 +206,15 @@ static bool attach_gather(struct job *job, uint32_t index, struct call *call)
 {
     struct gather *gather;
 
+    if ((call->command->flags & CMD_CONTROL) != 0 && job->kind == JOB_COMMANDS) {
+        if (job->control_ask == NULL) {
+            reply_error(call->reply, "-OOM no memory to ask the control thread");
+            return false;
+        }
+        call->parts = &job->control_ask->part;
+        call->part_count = 1;
+        return true;
+    }
     if ((call->command->flags & CMD_GATHER) == 0)
         return true;
     gather = gather_of(job, index);
@@ -257,7 +326,7 @@ bool job_execute(struct worker *worker, struct job *job)
             reply_memory_finish(&job->reply);
             return true;
         }
-        if (!gather_all(worker, job))
+        if (!gather_all(worker, job) || ask_control(worker, job))
             return false;
     }
     worker->clock_ns = run_clock_ns(worker);

@@ -190,6 +190,11 @@ void gather_memory_stats(struct worker *worker, struct call *call, struct reply_
 void gather_memory_purge(struct worker *worker, struct call *call, struct reply_memory *part,
                          uint64_t *number);
 
+/* CMD_CONTROL */
+void control_config_set(struct call *call, struct gather_part *part);
+void control_config_rewrite(struct call *call, struct gather_part *part);
+void control_debug(struct call *call, struct gather_part *part);
+
 /* CMD_WALK and CMD_AT_SLOT */
 int32_t slot_of_keys(struct call *call);
 int32_t slot_of_scan(struct call *call);

@@ -9,6 +9,9 @@
 /* Sets a client's text of printable characters (an empty one clears it). Replies "<what> cannot contain ..." and returns false. */
 bool client_set_text(struct call *call, char **field, struct text value, const char *what);
 
+/* DEBUG JOURNAL <path> | OFF: starts and ends a recording of all changes of the node, in one order. For cmd_debug. */
+void debug_journal(struct call *call);
+
 /* Replies one (verbatim) text whose pieces lie in the parts of a gather. */
 void reply_gathered_text(struct call *call);
 

@@ -157,7 +157,9 @@ Test(table, placement_is_complete_and_without_contradiction)
         cr_assert(place != 0 || row->keys.first > 0, "%s runs nowhere", row->full_name);
         cr_assert_eq(chooses, row->slot_of != NULL, "%s", row->full_name);
         cr_assert_eq((row->flags & CMD_GATHER) != 0, row->gather != NULL, "%s", row->full_name);
-        if ((row->flags & CMD_GATHER) != 0)
+        cr_assert_eq((row->flags & CMD_CONTROL) != 0, row->on_control != NULL, "%s",
+                     row->full_name);
+        if ((row->flags & (CMD_GATHER | CMD_CONTROL)) != 0)
             cr_assert_neq(row->flags & CMD_HOME, 0, "%s", row->full_name);
         cr_assert(!chooses || (row->flags & (CMD_HOME | CMD_ALL_SLOTS)) == 0, "%s", row->full_name);
         cr_assert(place == 0 || row->keys.first == 0 || strcmp(row->name, "watch") == 0, "%s",

@@ -1,0 +1,290 @@
+/* Configure: changes of the configuration that need more than a new value. */
+#include <errno.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/control.h"
+#include "dataplane/worker.h"
+
+/* ---- what needs nobody's answer ---- */
+
+static const char *apply_maxclients(struct control *control, const struct config *config)
+{
+    uint64_t besides = control_fds_besides_clients(config);
+    uint64_t wanted = (uint64_t)config->maxclients + besides;
+    uint64_t limit = listen_raise_fd_limit(wanted);
+
+    if (limit >= wanted)
+        return NULL;
+    snprintf(control->refusal, sizeof control->refusal,
+             "The operating system is not able to handle the specified number of clients, try "
+             "with %llu",
+             (unsigned long long)(limit > besides ? limit - besides : 0));
+    return control->refusal;
+}
+
+struct keepalive_task {
+    struct task task;
+    unsigned seconds;
+};
+
+static void set_keepalive(void *runner, struct task *task)
+{
+    struct keepalive_task *keepalive = (struct keepalive_task *)task;
+
+    worker_set_keepalive(runner, keepalive->seconds);
+    free(keepalive);
+}
+
+static const char *apply_keepalive(struct control *control, const struct config *config)
+{
+    for (uint32_t i = 0; i < control->node->worker_count; i++) {
+        struct keepalive_task *keepalive = malloc(sizeof *keepalive);
+        if (keepalive == NULL)
+            return "out of memory";
+        *keepalive = (struct keepalive_task){.task = {.run = set_keepalive},
+                                             .seconds = (unsigned)config->tcp_keepalive};
+        worker_post(control->node->workers[i], &keepalive->task);
+    }
+    return NULL;
+}
+
+static bool is_listening(const char *name)
+{
+    return strcmp(name, "port") == 0 || strcmp(name, "bind") == 0;
+}
+
+static const char *apply_one(struct control *control, const struct config *config,
+                             const char *name)
+{
+    if (strcmp(name, "loglevel") == 0)
+        log_set_level(control->log, (enum log_level)config->loglevel);
+    if (strcmp(name, "maxclients") == 0)
+        return apply_maxclients(control, config);
+    if (strcmp(name, "tcp-keepalive") == 0)
+        return apply_keepalive(control, config);
+    return NULL;
+}
+
+/* The log's level is the one thing here that would outlast a refusal. */
+static const char *apply_all(struct control *control, const struct config *config,
+                             const struct config_change *changes, unsigned count,
+                             unsigned *culprit)
+{
+    enum log_level level = log_level(control->log);
+
+    for (unsigned i = 0; i < count; i++) {
+        const char *reason = apply_one(control, config, changes[i].name);
+        if (reason != NULL) {
+            log_set_level(control->log, level);
+            *culprit = i;
+            return reason;
+        }
+    }
+    return NULL;
+}
+
+const char *configure_apply(void *arg, const struct config *config,
+                            const struct config_change *changes, unsigned count, unsigned *culprit)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (is_listening(changes[i].name)) {
+            *culprit = i;
+            return "changing it waits for all workers, which a transaction must not";
+        }
+    return apply_all(arg, config, changes, count, culprit);
+}
+
+/* ---- listening elsewhere ---- */
+
+/* One round with all workers: each does its part on its own thread, the control thread waits. */
+struct round {
+    struct task task;
+    struct round *first; /* of all workers' */
+    struct listeners *listeners;
+    uint32_t unlisten_set;
+    unsigned keepalive_s;
+    int result;
+    sem_t done; /* of the first one */
+};
+
+static void listen_there(void *runner, struct task *task)
+{
+    struct round *round = (struct round *)task;
+    struct worker *worker = runner;
+    struct listeners *listeners = round->listeners;
+
+    for (unsigned i = 0; i < listeners->count && round->result == 0; i++) {
+        struct listener *listener = &listeners->items[i];
+        if (listener->worker != worker->index)
+            continue;
+        round->result = worker_listen(worker, listener->fd, listener->id, listener->hand_over);
+        if (round->result == 0)
+            listener->fd = -1;
+    }
+    worker_set_keepalive(worker, round->keepalive_s);
+    sem_post(&round->first->done);
+}
+
+static void unlisten_there(void *runner, struct task *task)
+{
+    struct round *round = (struct round *)task;
+
+    worker_unlisten(runner, round->unlisten_set);
+    sem_post(&round->first->done);
+}
+
+/* Has every worker run `run`; returns the first error of any. `rounds` has one for each. */
+static int with_all_workers(struct control *control, struct round *rounds,
+                            void (*run)(void *runner, struct task *task))
+{
+    uint32_t count = control->node->worker_count;
+    int result = 0;
+
+    sem_init(&rounds[0].done, 0, 0);
+    for (uint32_t i = 0; i < count; i++) {
+        rounds[i].task.run = run;
+        rounds[i].first = &rounds[0];
+        rounds[i].result = 0;
+        worker_post(control->node->workers[i], &rounds[i].task);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        while (sem_wait(&rounds[0].done) < 0 && errno == EINTR)
+            continue;
+    sem_destroy(&rounds[0].done);
+    for (uint32_t i = 0; i < count && result == 0; i++)
+        result = rounds[i].result;
+    return result;
+}
+
+/* All workers listen on the new sockets, then they leave the old ones; or, if one cannot, the new
+ * ones again. */
+static int switch_listeners(struct control *control, struct listeners *listeners)
+{
+    uint32_t count = control->node->worker_count;
+    uint32_t old_set = control->listener_set, new_set = old_set ^ LISTENER_SET;
+    struct round *rounds = calloc(count, sizeof *rounds);
+
+    if (rounds == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < count; i++) {
+        rounds[i].listeners = listeners;
+        rounds[i].keepalive_s = (unsigned)control->config->tcp_keepalive;
+    }
+    int result = with_all_workers(control, rounds, listen_there);
+    for (uint32_t i = 0; i < count; i++)
+        rounds[i].unlisten_set = result == 0 ? old_set : new_set;
+    with_all_workers(control, rounds, unlisten_there);
+    free(rounds);
+    if (result < 0)
+        return result;
+    control->listener_set = new_set;
+    listeners_hold(&control->held, control->config, count);
+    return 0;
+}
+
+/* A config_set whose changes need sockets. */
+struct configuring {
+    struct control *control;
+    struct listeners listeners; /* bound while the change is applied */
+    bool listens;               /* port or bind is among the changes */
+};
+
+static const char *apply_with_listeners(void *arg, const struct config *config,
+                                        const struct config_change *changes, unsigned count,
+                                        unsigned *culprit)
+{
+    struct configuring *configuring = arg;
+    struct control *control = configuring->control;
+    char error[LISTEN_ERROR_MAX];
+
+    for (unsigned i = 0; i < count; i++)
+        if (is_listening(changes[i].name)) {
+            configuring->listens = true;
+            *culprit = i;
+        }
+    if (configuring->listens &&
+        listeners_open_tcp(&configuring->listeners, config, control->node->worker_count,
+                           control->listener_set ^ LISTENER_SET, &control->held, error) < 0) {
+        log_write(control->log, LOG_LEVEL_WARNING, "CONFIG SET %s: %s", changes[*culprit].name,
+                  error);
+        return strcmp(changes[*culprit].name, "bind") == 0
+                   ? "Failed to bind to specified addresses."
+                   : "Unable to listen on this port. Check server logs.";
+    }
+    const char *reason = apply_all(control, config, changes, count, culprit);
+    if (reason != NULL)
+        listeners_close(&configuring->listeners);
+    return reason;
+}
+
+/* The values in force, as arguments of config_set that bring them back. */
+struct saved {
+    char port[24], bind[CONFIG_BIND_MAX * 64 + 16];
+};
+
+static void save(struct saved *saved, const struct config *config)
+{
+    const struct config_list *bind = config->bind;
+    size_t used = 0;
+
+    snprintf(saved->port, sizeof saved->port, "%lld", (long long)config->port);
+    saved->bind[0] = '\0';
+    for (unsigned i = 0; i < bind->count && used < sizeof saved->bind; i++)
+        used += (size_t)snprintf(saved->bind + used, sizeof saved->bind - used, "%s%s",
+                                 i == 0 ? "" : " ", bind->items[i]);
+}
+
+static void restore(struct config *config, const struct saved *saved)
+{
+    const struct config_span words[] = {{"port", 4},
+                                        {saved->port, strlen(saved->port)},
+                                        {"bind", 4},
+                                        {saved->bind, strlen(saved->bind)}};
+    char text[CONFIG_REASON_MAX];
+
+    (void)config_set(config, words, 4, true, NULL, NULL, text); /* they were in force before */
+}
+
+int configure(void *arg, const struct config_span *words, unsigned count, bool local,
+              char text[CONFIG_REASON_MAX])
+{
+    struct control *control = arg;
+    struct configuring configuring = {.control = control};
+    struct saved saved;
+
+    save(&saved, control->config);
+    int result = config_set(control->config, words, count, local, apply_with_listeners,
+                            &configuring, text);
+    if (result < 0 || !configuring.listens)
+        return result;
+    /* Not under the configuration's mutex: a worker may be waiting for that. */
+    result = switch_listeners(control, &configuring.listeners);
+    listeners_close(&configuring.listeners);
+    if (result < 0) {
+        restore(control->config, &saved);
+        snprintf(text, CONFIG_REASON_MAX, "ERR CONFIG SET failed - a worker cannot listen: %s",
+                 strerror(-result));
+    }
+    return result;
+}
+
+/* ---- old values ---- */
+
+void configure_reclaim(struct control *control)
+{
+    const struct node *node = control->node;
+    uint64_t least = UINT64_MAX;
+
+    for (uint32_t i = 0; i < node->worker_count; i++) {
+        uint64_t seen =
+            atomic_load_explicit(&node->workers[i]->config_generation, memory_order_acquire);
+        least = seen < least ? seen : least;
+    }
+    if (least == control->reclaimed_generation)
+        return;
+    config_reclaim(control->config, least);
+    control->reclaimed_generation = least;
+}
