@@ -39,14 +39,14 @@ void evict_destroy(struct evict *evict)
 
 /* ---- the budget ---- */
 
-static int64_t fixed_bytes(const struct node *node)
+int64_t evict_fixed_bytes(const struct node *node)
 {
     return (int64_t)(sizeof *node + node->worker_count * sizeof(struct worker));
 }
 
 int64_t evict_used_bytes(const struct node *node)
 {
-    int64_t sum = fixed_bytes(node);
+    int64_t sum = evict_fixed_bytes(node);
 
     for (uint32_t i = 0; i < node->worker_count; i++)
         sum += memory_used_bytes(node->workers[i]->memory);
@@ -83,7 +83,7 @@ static int64_t draw(struct worker *worker, int64_t limit)
 /* Bytes too much; 0 or less: none. */
 static int64_t excess(struct worker *worker, int64_t limit)
 {
-    int64_t drawn = draw(worker, limit) + fixed_bytes(worker->node);
+    int64_t drawn = draw(worker, limit) + evict_fixed_bytes(worker->node);
 
     if (limit == 0 || drawn <= limit)
         return drawn - limit;
@@ -248,7 +248,7 @@ static bool evicts(const struct node *node)
 static int64_t share(const struct worker *worker, int64_t excess_bytes)
 {
     int64_t own = memory_used_bytes(worker->memory);
-    int64_t all = evict_used_bytes(worker->node) - fixed_bytes(worker->node);
+    int64_t all = evict_used_bytes(worker->node) - evict_fixed_bytes(worker->node);
 
     if (own <= 0 || all <= 0)
         return 0;
@@ -290,8 +290,9 @@ static void wake_others(struct worker *worker)
 
 static int64_t slack(int64_t limit)
 {
-    return limit / EVICT_SLACK_DIVISOR > EVICT_SLACK_MIN_BYTES ? limit / EVICT_SLACK_DIVISOR
-                                                               : EVICT_SLACK_MIN_BYTES;
+    if (limit / EVICT_SLACK_DIVISOR > EVICT_SLACK_MIN_BYTES)
+        return limit / EVICT_SLACK_DIVISOR;
+    return limit < EVICT_SLACK_MIN_BYTES ? limit : EVICT_SLACK_MIN_BYTES;
 }
 
 /* Memory of FLUSHALL that is on its way back does not refuse a write, up to the limit once more. */

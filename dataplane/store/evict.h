@@ -29,7 +29,7 @@ enum {
     EVICT_CHUNK_MAX_BYTES = 256 * 1024,
     EVICT_CHUNK_MIN_BYTES = 1024,
     EVICT_SLACK_DIVISOR = 16, /* of maxmemory: how far writes may run ahead of eviction */
-    EVICT_SLACK_MIN_BYTES = 256 * 1024,
+    EVICT_SLACK_MIN_BYTES = 1024 * 1024, /* but not more than maxmemory itself */
 };
 
 struct evict *evict_create(void); /* NULL: no memory */
@@ -37,6 +37,7 @@ void evict_destroy(struct evict *evict);
 
 /* What counts against maxmemory: all that workers have handed out, and the node's structures. */
 int64_t evict_used_bytes(const struct node *node);
+int64_t evict_fixed_bytes(const struct node *node); /* the latter alone */
 
 /* Before a command with CMD_DENYOOM (EXEC: before its first). Evicts if need be. false: refuse it
  * with "-OOM command not allowed when used memory > 'maxmemory'." */
