@@ -189,6 +189,11 @@ static void *resize_in_place(void *block, size_t old_bytes, size_t new_bytes)
     return old_bytes == new_bytes ? block : NULL;
 }
 
+static void count_resized(struct memory *memory, size_t old_bytes, size_t new_bytes)
+{
+    assert(old_bytes == new_bytes);
+}
+
 static size_t dirty_end(size_t old_bytes, size_t new_bytes)
 {
     return new_bytes;

@@ -70,6 +70,16 @@ void *memory_pack_lines(struct memory *memory, void *block, size_t size_bytes);
 /* Bytes handed out minus bytes given back through this worker (may be negative for one worker:
  * sum over all). */
 int64_t memory_used_bytes(const struct memory *memory);
+/* Of which kinds those bytes are; adds to *parts, any thread. */
+struct memory_parts {
+    int64_t malloc_bytes; /* from malloc: the allocator counts them as well */
+    int64_t mapped_bytes; /* mappings of their own */
+    int64_t line_bytes;   /* line blocks: tables; some of them belong to the two kinds above */
+};
+void memory_add_parts(const struct memory *memory, struct memory_parts *parts);
+/* Bytes of pages in use, and of spare ones that still hold memory of the machine; only for the
+ * owner. */
+size_t memory_page_bytes(const struct memory *memory, size_t *spare_bytes);
 /* Bytes mapped for slab pages of this worker, in use or spare; only for the owner. */
 size_t memory_mapped_bytes(const struct memory *memory);
 /* Takes back what other workers freed, and returns spare pages to the machine; called once in a
