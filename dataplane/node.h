@@ -56,6 +56,8 @@ struct node {
     _Atomic uint64_t next_slowlog_id;
     _Atomic uint32_t monitors;                         /* MONITOR connections on the node */
     _Atomic uint32_t dropped_keyspaces;                /* whose memory is still being freed: store/lazyfree.h */
+    struct memory_sample { _Atomic uint64_t taken_us, allocated_bytes, active_bytes, resident_bytes, rss_bytes; } memory_sample; /* commands/usage.h */
+    _Atomic uint64_t memory_peak_bytes;                /* of the memory used */
     _Atomic int64_t memory_drawn;                      /* of the budget maxmemory, by all workers: store/evict.h */
     _Atomic int64_t client_count;                      /* connections, against maxclients */
     _Atomic int64_t pause_until_unix_ms;               /* CLIENT PAUSE; INT64_MAX: without end */

@@ -14,6 +14,7 @@
 #include "dataplane/client/client.h"
 #include "dataplane/commands/latency.h"
 #include "dataplane/commands/slowlog.h"
+#include "dataplane/commands/usage.h"
 #include "dataplane/persist/journal.h"
 #include "dataplane/slots/job.h"
 #include "dataplane/store/evict.h"
@@ -208,17 +209,19 @@ static void work_cron(struct worker *worker)
     clients_cron(worker);
     memory_collect(worker->memory);
     stats_cron(worker);
+    usage_cron(worker);
 }
 
-static void note_turn(struct worker *worker, uint64_t began_us)
+static void note_turn(struct worker *worker)
 {
     uint64_t cpu_ns = clock_thread_cpu_ns(), took_ns = cpu_ns - worker->turn_cpu_ns;
-    uint64_t took_us = worker->now_us - began_us;
+    uint64_t took_us = clock_now_us() - worker->now_us; /* without the poll, which may have slept */
 
     worker->turn_cpu_ns = cpu_ns;
     if (took_ns > count_get(&worker->stats.longest_turn_cpu_ns))
         atomic_store_explicit(&worker->stats.longest_turn_cpu_ns, took_ns, memory_order_relaxed);
-    (void)took_us;
+    if (took_us > count_get(&worker->stats.longest_turn_us))
+        atomic_store_explicit(&worker->stats.longest_turn_us, took_us, memory_order_relaxed);
     count_add(&worker->stats.turns, 1);
 }
 
@@ -283,7 +286,6 @@ static void loop(struct worker *worker)
     worker->turn_cpu_ns = clock_thread_cpu_ns();
     while (atomic_load_explicit(&worker->running, memory_order_relaxed)) {
         int count = wait_for_events(worker, events, more);
-        uint64_t began_us = worker->now_us;
         if (count < 0)
             break;
         read_clocks(worker);
@@ -303,7 +305,7 @@ static void loop(struct worker *worker)
         more = work_background(worker, (unsigned)count);
         tickets_flush(worker);
         mail_flush(worker);
-        note_turn(worker, began_us);
+        note_turn(worker);
     }
     /* What is committed goes out; the connections end with the stream. */
     worker->driver->flush(worker->stream);

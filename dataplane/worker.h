@@ -34,7 +34,12 @@ struct worker_stats {
         forwarded_in, loans_taken, loans_granted, loans_refused, loan_second_rounds, slots_moved_in, slots_moved_out,
         mails_sent, mails_received, wakeups_sent, parked,  /* parked: jobs that had to wait for credit */
         turns, longest_turn_cpu_ns, longest_turn_us, sleeps, lazyfree_pending, lazyfreed, total_error_replies,
-        tracking_bytes, monitor_lines, sampled_at_us;
+        tracking_bytes, monitor_lines, sampled_at_us,
+        changes,                    /* of keys */
+        expire_us,                  /* spent on expiry */
+        over_limit_ms,              /* during which the node used more than maxmemory (worker 0) */
+        /* gauges, brought up to date by the cron */
+        client_bytes, client_input_max_bytes, client_output_max_bytes, page_bytes, spare_page_bytes, wheel_bytes, expiry_backlog_ms;
     _Atomic uint64_t operations_per_second;  /* over the last second or so */
     _Atomic uint64_t rx_per_second, tx_per_second;
 };

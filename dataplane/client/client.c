@@ -525,13 +525,39 @@ bool client_check_output(struct client *client)
     return false;
 }
 
+static void count_client(struct client_list *list, const struct client *client)
+{
+    uint64_t pending = client->conn->pending_bytes;
+
+    list->output_counted += pending;
+    list->memory_counted += client_memory_bytes(client);
+    if (client->input.capacity > list->input_max)
+        list->input_max = client->input.capacity;
+    if (pending > list->output_max)
+        list->output_max = pending;
+}
+
+/* A round over all clients is complete; the next one begins. */
+static void end_round(struct worker *worker)
+{
+    struct client_list *list = worker->clients;
+    struct worker_stats *stats = &worker->stats;
+
+    list->output_bytes = list->output_counted;
+    atomic_store_explicit(&stats->client_bytes, list->memory_counted, memory_order_relaxed);
+    atomic_store_explicit(&stats->client_input_max_bytes, list->input_max, memory_order_relaxed);
+    atomic_store_explicit(&stats->client_output_max_bytes, list->output_max, memory_order_relaxed);
+    list->output_counted = list->memory_counted = list->input_max = list->output_max = 0;
+    list->cron_next = list->first;
+}
+
 static void cron_client(struct worker *worker, struct client *client)
 {
     int64_t timeout_ms = worker->node->config->timeout * 1000;
 
     if (client->conn == NULL || (client->flags & CLIENT_CLOSED) != 0)
         return;
-    worker->clients->output_counted += client->conn->pending_bytes;
+    count_client(worker->clients, client);
     if (!client_check_output(client))
         return;
     if (timeout_ms > 0 && (client->flags & (CLIENT_MONITOR | CLIENT_WAITING | CLIENT_PAUSED)) == 0 &&
@@ -571,11 +597,8 @@ void clients_cron(struct worker *worker)
     struct client_list *list = worker->clients;
     uint32_t visits = list->count / 10 > CRON_CLIENTS_MIN ? list->count / 10 : CRON_CLIENTS_MIN;
 
-    if (list->cron_next == NULL) {
-        list->cron_next = list->first;
-        list->output_bytes = list->output_counted;
-        list->output_counted = 0;
-    }
+    if (list->cron_next == NULL)
+        end_round(worker);
     while (visits-- > 0 && list->cron_next != NULL) {
         struct client *client = list->cron_next;
         list->cron_next = client->next;

@@ -96,6 +96,7 @@ struct client_list {
     struct job *redo;              /* jobs to be routed anew */
     uint64_t output_bytes;         /* unsent over all clients, as of the last round of the cron */
     uint64_t output_counted;       /* the same, of the round under way */
+    uint64_t memory_counted, input_max, output_max; /* likewise, for INFO */
     uint64_t pause_generation_seen;
     _Atomic uint32_t monitors;     /* of this worker */
     uint32_t paused;
@@ -191,6 +192,7 @@ void monitor_line(struct worker *worker, struct text line); /* to this worker's 
 
 /* describe.c: what CLIENT LIST and CLIENT INFO print; names are cut when the line is full */
 enum { CLIENT_LINE_MAX_BYTES = 1024 };
+uint64_t client_memory_bytes(const struct client *client); /* buffers, queued commands and itself */
 size_t client_describe(const struct client *client, char *line, size_t line_bytes); /* one line without its end; returns its length */
 
 #endif

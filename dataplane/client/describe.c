@@ -24,6 +24,13 @@ static void flag_letters(const struct client *client, char letters[16])
     letters[at] = '\0';
 }
 
+uint64_t client_memory_bytes(const struct client *client)
+{
+    uint64_t pending = client->conn == NULL ? 0 : client->conn->pending_bytes;
+
+    return CLIENT_BASE_BYTES + client->input.capacity + client->multi.bytes + pending;
+}
+
 size_t client_describe(const struct client *client, char *line, size_t line_bytes)
 {
     const struct worker *worker = client->worker;
@@ -41,7 +48,7 @@ size_t client_describe(const struct client *client, char *line, size_t line_byte
                    (long long)(worker->now_unix_ms - client->last_active_unix_ms) / 1000, letters, client->session.db,
                    (client->flags & CLIENT_MULTI) != 0 ? (int)client->multi.count : -1, input_len(&client->input),
                    client->input.capacity - input_len(&client->input), (unsigned long long)client->multi.bytes, pending > 0,
-                   (unsigned long long)pending, (unsigned long long)(CLIENT_BASE_BYTES + client->input.capacity + client->multi.bytes + pending),
+                   (unsigned long long)pending, (unsigned long long)client_memory_bytes(client),
                    client->last_command == NULL ? "NULL" : command_full_name(worker->node->commands, client->last_command), client->session.resp,
                    client->library_name == NULL ? "" : client->library_name, client->library_version == NULL ? "" : client->library_version);
     return (size_t)len < line_bytes ? (size_t)len : line_bytes - 1;

@@ -15,13 +15,15 @@ uint64_t run_clock_ns(const struct worker *worker)
 void run_count_error(struct worker *worker, const char *code)
 {
     count_add(&worker->stats.total_error_replies, 1);
+    if (code[0] == '\0')
+        code = "ERR";
     for (uint32_t i = 0; i < ERROR_KINDS_MAX; i++) {
         struct error_kind *kind = &worker->errors[i];
         uint64_t count = count_get(&kind->count);
-        if (count != 0 && strncmp(kind->code, code, sizeof kind->code) != 0)
-            continue;
-        if (count == 0) /* readers look at the code only when the count says that it is there */
+        if (kind->code[0] == '\0') /* readers look at it when the count says that it is there */
             strncpy(kind->code, code, sizeof kind->code - 1);
+        else if (strncmp(kind->code, code, sizeof kind->code) != 0)
+            continue;
         atomic_store_explicit(&kind->count, count + 1, memory_order_release);
         return;
     }
@@ -69,8 +71,10 @@ void call_run(struct call *call)
     uint64_t errors = call->reply->errors, started_ns = worker->clock_ns;
 
     call->command->run(call);
-    if (call->dirty != 0)
+    if (call->dirty != 0) {
+        count_add(&worker->stats.changes, call->dirty);
         gate_commit(call);
+    }
     worker->clock_ns = run_clock_ns(worker);
     if ((call->command->flags & CMD_WALK) != 0 && call->continue_slot >= 0)
         return; /* a step of a walk: its last one counts */

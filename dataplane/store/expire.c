@@ -307,6 +307,7 @@ bool expire_run(struct worker *worker, uint32_t budget_us)
         now_us = clock_now_us();
     }
     worker->expire.credit_us -= (int64_t)(now_us - start_us);
+    count_add(&worker->stats.expire_us, now_us - start_us);
     return more && (!far_behind(worker) || worker->expire.credit_us > 0);
 }
 
