@@ -96,9 +96,8 @@ def test_protocol_errors_starve_nobody(t):
 
         crew.add(attack, 6)
         crew.add(work)
-        counts = crew.run(t.seconds(2, 6))
+        counts = crew.run(t.seconds(2, 6), at_least={"commands": 50, "attacks": 20})
         t.note(f"{counts['attacks']} attacks, {counts['commands']} commands beside them")
-        assert counts["commands"] > 50 and counts["attacks"] > 20, counts
     assert len(server.output()) < 2_000_000, f"{len(server.output())} bytes of log"
     server.stop()
 

@@ -110,8 +110,8 @@ def run_hunt(t, server, names, seconds, moving=False, exchanging=False):
                     crew.count("exchanges")
                     crew.stop.wait(rng.random() * 0.02)
         crew.add(exchange)
-    counts = crew.run(seconds, join_s=ANSWER_S + 10, on_stuck=lambda: dump(server))
-    assert counts["commands"] > 500, counts
+    counts = crew.run(seconds, join_s=ANSWER_S + 10, on_stuck=lambda: dump(server),
+                      at_least={"commands": 1000})
     # Everything that was lent has come back: a command over all keys runs.
     with server.client(timeout=ANSWER_S) as conn:
         conn.must("MSET", *[item for name in names for item in (name, "end")])
@@ -162,11 +162,12 @@ def test_connections_that_vanish_do_not_hold_slots(t):
             conn.raw(b"".join(encode(*command) for command in commands))
             conn.reset()
             crew.count("vanished")
+            crew.stop.wait(0.01)  # leave the others a share of the machine
 
     crew.add(vanish, 6)
     crew.add(hunt(server, names), 4)
-    counts = crew.run(t.seconds(2, 6), join_s=ANSWER_S + 10, on_stuck=lambda: dump(server))
-    assert counts["vanished"] > 20 and counts["commands"] > 100, counts
+    crew.run(t.seconds(2, 6), join_s=ANSWER_S + 10, on_stuck=lambda: dump(server),
+             at_least={"vanished": 20, "commands": 100})
     with server.client(timeout=ANSWER_S) as conn:
         conn.must("MSET", *[item for name in names for item in (name, "end")])
     server.stop()

@@ -114,12 +114,12 @@ def record_and_compare(t, moving, exchanging, directives=None):
         crew.add(exchanger(server))
     if moving and not t.as_redis:
         crew.add(mover(server, [slot_of(name) for name in names + short], t.workers))
-    counts = crew.run(t.seconds(2, 8))
+    counts = crew.run(t.seconds(2, 8), at_least={"commands": 2000})
     settle_expiry(server, short)
     path = recorder.stop()
     original = digest(server)
     stream = commands(path)
-    assert counts["commands"] > 1000 and len(stream) > 500, (counts, len(stream))
+    assert len(stream) > 500, (counts, len(stream))
     check_blocks(stream)
 
     second = t.start()
@@ -166,22 +166,22 @@ def differences(first, second, limit=10):
         + f"\n  {len(keys)} keys differ"
 
 
-@case(workers=(1, 2, 4), timeout=90)
+@case(workers=(1, 2, 4))
 def test_replay_gives_the_same_data(t):
     record_and_compare(t, moving=False, exchanging=False)
 
 
-@case(workers=(4,), timeout=90, drivers="each")
+@case(workers=(4,), drivers="each")
 def test_replay_with_moves_and_exchanges(t):
     record_and_compare(t, moving=True, exchanging=True)
 
 
-@case(workers=(4,), timeout=90)
+@case(workers=(4,))
 def test_replay_with_small_mailboxes(t):
     record_and_compare(t, moving=True, exchanging=True, directives={"worker-mailbox-size": 4})
 
 
-@case(workers=(4,), timeout=90)
+@case(workers=(4,))
 def test_deadlines_are_absolute(t):
     """What was recorded with a TTL ends at the same moment in the copy."""
     server = t.start()
@@ -207,7 +207,7 @@ def test_deadlines_are_absolute(t):
     second.stop()
 
 
-@case(workers=(4,), timeout=90)
+@case(workers=(4,))
 def test_reads_and_failures_are_not_recorded(t):
     server = t.start()
     names = KeyNames("quiet:").spread(4)
@@ -229,7 +229,7 @@ def test_reads_and_failures_are_not_recorded(t):
     server.stop()
 
 
-@case(workers=(4,), timeout=90)
+@case(workers=(4,))
 def test_every_prefix_is_a_state_that_existed(t):
     """Transfers between accounts, recorded: the sum holds after every command of the stream."""
     server = t.start()
@@ -258,7 +258,7 @@ def test_every_prefix_is_a_state_that_existed(t):
     crew.add(transfer, 8)
     if not t.as_redis:
         crew.add(mover(server, [slot_of(name) for name in accounts], t.workers))
-    counts = crew.run(t.seconds(2, 6))
+    counts = crew.run(t.seconds(2, 6), at_least={"transfers": 300})
     stream = commands(recorder.stop())
     balances, inside, states = {}, False, 0
     for command in stream:

@@ -165,8 +165,7 @@ def check_sequences(server, keys_of):
 def test_random_pipelines_follow_the_model(t):
     crew = Crew(t.seed)
     crew.add(check_sequences(t.server, lambda n: KeyNames(f"order:{n}:").spread(12)), 6)
-    counts = crew.run(t.seconds(2, 8))
-    assert counts["commands"] > 2000, counts
+    counts = crew.run(t.seconds(2, 8), at_least={"commands": 2000})
     t.note(f"{counts['commands']} commands")
 
 
@@ -177,8 +176,7 @@ def test_random_pipelines_follow_the_model_while_slots_move(t):
     crew.add(check_sequences(t.server, lambda n: keys[n]), 6)
     slots = [slot_of(name) for names in keys.values() for name in names]
     crew.add(mover(t.server, slots, t.workers), 2)
-    counts = crew.run(t.seconds(3, 10))
-    assert counts["commands"] > 1000 and counts["moves"] > 50, counts
+    counts = crew.run(t.seconds(3, 10), at_least={"commands": 1000, "moves": 50})
     t.note(f"{counts['commands']} commands, {counts['moves']} moves")
     t.client().must("POLLUX", "REBALANCE")
 
@@ -213,8 +211,7 @@ def test_effects_of_one_connection_are_seen_in_order(t):
 
     crew.add(write)
     crew.add(read, 3)
-    counts = crew.run(t.seconds(1, 5))
-    assert counts["writes"] > 500 and counts["reads"] > 500, counts
+    crew.run(t.seconds(1, 5), at_least={"writes": 500, "reads": 500})
 
 
 @case(workers=(1, 4), drivers="each")
@@ -242,8 +239,7 @@ def test_deep_pipeline_with_large_replies(t):
 
     crew = Crew(t.seed)
     crew.add(pour, 3)
-    counts = crew.run(1, join_s=50)
-    assert counts["done"] == 3
+    crew.run(1, at_least={"done": 3})
 
 
 @case(workers=(2, 4))

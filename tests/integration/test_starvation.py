@@ -60,7 +60,7 @@ def wide_keys(count):
     return [f"wide:{{{tags[i * 16384 // count]}}}" for i in range(count)]
 
 
-@case(workers=(2, 4), timeout=90)
+@case(workers=(2, 4))
 def test_del_over_hundreds_of_slots(t):
     keys = wide_keys(800)
 
@@ -70,7 +70,7 @@ def test_del_over_hundreds_of_slots(t):
     under_storm(t, "MSET and DEL over 800 slots", act)
 
 
-@case(workers=(4,), timeout=90)
+@case(workers=(4,))
 def test_exec_over_hundreds_of_slots(t):
     keys = wide_keys(400)
 
@@ -80,7 +80,7 @@ def test_exec_over_hundreds_of_slots(t):
     under_storm(t, "EXEC over 400 slots", act)
 
 
-@case(workers=(4,), timeout=90)
+@case(workers=(4,))
 def test_exec_with_watch_over_hundreds_of_slots(t):
     keys = wide_keys(400)
 
@@ -90,7 +90,7 @@ def test_exec_with_watch_over_hundreds_of_slots(t):
     under_storm(t, "WATCH and EXEC over 400 slots", act)
 
 
-@case(workers=(4,), timeout=90)
+@case(workers=(4,))
 def test_flushdb_and_swapdb(t):
     def act(conn):
         assert conn.must("FLUSHDB") == b"OK"
@@ -102,7 +102,7 @@ def test_flushdb_and_swapdb(t):
     under_storm(t, "FLUSHDB, SWAPDB and FLUSHALL in EXEC", act, rounds=10)
 
 
-@case(workers=(4,), timeout=90)
+@case(workers=(4,))
 def test_mget_over_all_slots(t):
     keys = [f"all:{{{tag}}}" for tag in tag_table()]
 

@@ -5,6 +5,8 @@ import threading
 import time
 import traceback
 
+EXTRA_S = 30.0
+
 
 class Crew:
     """Runs functions in threads until the time is over or one fails.
@@ -20,13 +22,20 @@ class Crew:
         self.failure = None
         self.counts = {}
         self._lock = threading.Lock()
-        self._deadline = None
+        self._deadline = self._latest = None
+        self._at_least = {}
 
     def add(self, function, copies=1):
         self.jobs += [(function, number) for number in range(copies)]
 
     def going(self):
-        return not self.stop.is_set() and time.monotonic() < self._deadline
+        now = time.monotonic()
+        return not self.stop.is_set() and (
+            now < self._deadline or (now < self._latest and bool(self._lacking())))
+
+    def _lacking(self):
+        return {name: self.counts.get(name, 0) for name, least in self._at_least.items()
+                if self.counts.get(name, 0) < least}
 
     def count(self, name, by=1):
         with self._lock:
@@ -43,15 +52,21 @@ class Crew:
                                            f"{traceback.format_exc()}")
             self.stop.set()
 
-    def run(self, seconds, join_s=30.0, on_stuck=None):
-        """Runs all jobs for `seconds`; returns the counts. `on_stuck()` tells what hangs."""
+    def run(self, seconds, join_s=30.0, on_stuck=None, at_least=None):
+        """Runs all jobs for `seconds`; returns the counts. `on_stuck()` tells what hangs.
+
+        `at_least` {count name: number} makes it go on for up to EXTRA_S more until so much has
+        happened, and fails otherwise: on a busy machine a load of fixed length may be no load.
+        """
+        self._at_least = at_least or {}
         self._deadline = time.monotonic() + seconds
+        self._latest = self._deadline + EXTRA_S
         threads = [threading.Thread(target=self._body, args=job, daemon=True,
                                     name=f"{job[0].__name__}-{job[1]}") for job in self.jobs]
         try:
             for thread in threads:
                 thread.start()
-            end = time.monotonic() + seconds + join_s
+            end = self._latest + join_s if self._at_least else self._deadline + join_s
             for thread in threads:
                 thread.join(max(end - time.monotonic(), 0.0))
         finally:
@@ -66,4 +81,7 @@ class Crew:
             where = "".join("".join(traceback.format_stack(frames[t.ident])[-3:])
                             for t in threads if t.is_alive() and t.ident in frames)
             raise AssertionError(f"still running: {stuck}\n{where}{extra}")
+        lacking = self._lacking()
+        if lacking:
+            raise AssertionError(f"too little happened: {lacking}, wanted {self._at_least}")
         return self.counts

@@ -16,7 +16,7 @@ import shutil
 import time
 import traceback
 
-from .server import Server, Target, built_with_sanitizer, tail
+from .server import Server, StartFailed, Target, built_with_sanitizer, tail
 
 
 class Skip(Exception):
@@ -27,7 +27,7 @@ class TimeUp(BaseException):
     """The test took longer than its limit. Not an Exception, so that no test swallows it."""
 
 
-def case(workers=(4,), drivers="first", pollux=False, timeout=60, quick=True):
+def case(workers=(4,), drivers="first", pollux=False, timeout=120, quick=True):
     """How a test is run: each of `workers`, the first or "each" of --drivers; pollux=True leaves it
     out with --as-redis, quick=False leaves it out with --quick; `timeout` in seconds."""
     def mark(function):
@@ -51,6 +51,7 @@ class Context:
         self.seed = f"{session.seed}:{name}:{workers}:{driver}"
         self.rng = random.Random(self.seed)
         self.notes = []
+        self.own = []
         self._cleanups = []
         self._shared = None
         self._lock = threading.Lock()
@@ -82,6 +83,7 @@ class Context:
         chosen.update(directives or {})
         server = Server(self.target, chosen, **options)
         self.cleanup(server.kill)
+        self.own.append(server)
         return server
 
     def temp_dir(self):
@@ -122,6 +124,7 @@ class Session:
         self.options = options
         self.folder = folder
         self.shared = {}
+        self.never_started = {}
         self.passed = self.failed = self.skipped = 0
         self.failures = []
 
@@ -131,7 +134,13 @@ class Session:
         key = (workers, driver)
         server = self.shared.get(key)
         if server is None or not server.alive():
-            server = Server(self.target, {"workers": workers, "net-driver": driver})
+            if key in self.never_started:
+                raise AssertionError(f"no server with {key}: {self.never_started[key]}")
+            try:
+                server = Server(self.target, {"workers": workers, "net-driver": driver})
+            except StartFailed as failure:
+                self.never_started[key] = failure  # no test of this kind waits for it again
+                raise
             self.shared[key] = server
         with server.client() as conn:
             conn.must("FLUSHALL")
@@ -165,7 +174,7 @@ class Session:
 
     def runs(self):
         """(full name, function, case, workers, driver) of everything that was asked for."""
-        plain = {"workers": (4,), "drivers": "first", "pollux": False, "timeout": 60,
+        plain = {"workers": (4,), "drivers": "first", "pollux": False, "timeout": 120,
                  "quick": True}
         for module_name, module in self.modules():
             for name, function in vars(module).items():
@@ -218,6 +227,8 @@ class Session:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
         failure = self.check_shared(context, failure)
+        if failure:
+            failure += "".join(self.end_of_log(server) for server in context.own)
         problems = context.close()
         if problems:
             failure = (failure or "") + "\n".join(problems)
@@ -235,13 +246,17 @@ class Session:
             return failure
         alarms = server.alarms()
         if not server.alive() or alarms:
-            failure = (failure or "the test itself passed, but") + (
-                f"\nserver alive: {server.alive()}, status {server.process.returncode}\n"
-                + "\n".join(alarms))
+            failure = (failure or "the test itself passed, but the server failed") \
+                + "\n".join(alarms)
         if failure:
-            failure += f"\nend of the server's log:\n{tail(server.output())}"
+            failure += self.end_of_log(server)
             self.drop_shared((context.workers, context.driver))
         return failure
+
+    @staticmethod
+    def end_of_log(server):
+        state = "running" if server.alive() else f"ended with {server.process.poll()}"
+        return f"\nserver on port {server.port}: {state}, end of its log:\n{tail(server.output())}"
 
     def run(self):
         signal.signal(signal.SIGALRM, self._alarm)

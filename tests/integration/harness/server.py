@@ -99,6 +99,7 @@ class Server:
         self.port = free_ports() if port is None else port
         self.address = ("127.0.0.1", self.port)
         self.password = protocol_password
+        self.last_words = ""
         self.process = None
         self.stopped_status = None
         chosen = {"port": self.port, "bind": "127.0.0.1", "save": "", "dir": self.directory,
@@ -137,6 +138,8 @@ class Server:
     def output(self):
         """What the server wrote to its terminal, and to its log file if it has one."""
         text = ""
+        if not os.path.isdir(self.directory):
+            return self.last_words
         for path in (self.output_path, self._log_path()):
             if path and os.path.exists(path):
                 with open(path, "rb") as source:
@@ -239,6 +242,7 @@ class Server:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        self.last_words = self.output()
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
