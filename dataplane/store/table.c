@@ -2,19 +2,12 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stddef.h>
 #include <string.h>
 #include <xxhash.h>
 
-/* Invariants of an array of buckets:
- *   - bit 7 of `present` is set in every bucket that some entry passed on its way to a later
- *     one;
- *   - it is clear in every bucket with room. In the old array of a moving table it may be stale:
- *     that costs a look;
- *   - tags of absent entries are 0. */
+#include "dataplane/store/table_inside.h"
+
 enum {
-    BUCKET_FULL = (1 << TABLE_BUCKET_ENTRIES) - 1,
-    BUCKET_PASSED = 1 << TABLE_BUCKET_ENTRIES,
     TABLE_BUCKETS_MAX = 1 << 30,
     /* Homes moved with each write while a table moves: done after count / 2 writes. As many
      * entries can come meanwhile: that is two places a bucket for an array of a quarter the
@@ -25,164 +18,19 @@ enum {
     TABLE_PACK_INTERVAL = 4, /* every so many inserts an array is asked whether it lies well */
     /* Below this part of what it may hold a table shrinks, to three quarters full. */
     TABLE_SHRINK_FACTOR = 3,
-    TABLE_RANDOM_TRIES = 64,
-    TABLE_DRAIN_BUCKETS = 1024,
-    TABLE_POSITION_SHIFT = 64 - TABLE_CURSOR_BITS,
 };
-_Static_assert(sizeof(struct table_bucket) == MEMORY_LINE_BYTES, "a bucket is one cache line");
-_Static_assert(offsetof(struct table_bucket, tags) == 56 && TABLE_BUCKET_ENTRIES == 7 &&
-                   __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
-               "tags and, highest, present make one word");
-_Static_assert(sizeof(struct table) <= 32, "there is one in each slot object");
-
-/* An array of buckets on its own: a table has one of them, or two while it moves. */
-struct array {
-    struct table_bucket *buckets;
-    uint32_t count;
-};
-
-struct table_growth {
-    struct array next;
-    /* Homes of the old array that are empty: their entries are in `next`, as are all new ones. */
-    uint32_t moved;
-    uint32_t drained, next_drained; /* buckets that table_drain has emptied */
-};
-
-typedef void visit_fn(void *arg, struct entry *entry);
 
 uint64_t table_hash(uint64_t seed, struct text key)
 {
     return XXH3_64bits_withSeed(key.data, key.len_bytes, seed);
 }
 
-static uint64_t hash_of(uint64_t seed, const struct entry *entry)
-{
-    return table_hash(seed, entry_key(entry));
-}
-
-/* ---- addresses with hash bits ---- */
-
-#ifdef POLLUX_ASAN
-enum { TABLE_HIGH_BITS = 0 }; /* known of an entry's hash without reading its key */
-#else
-enum { TABLE_HIGH_BITS = 64 - TABLE_ADDRESS_BITS };
-#endif
-
-static const uint64_t address_mask = (1ull << TABLE_ADDRESS_BITS) - 1;
-static const uint64_t high_mask = TABLE_HIGH_BITS > 0 ? ~address_mask : 0;
-
-static uint64_t marked(struct entry *entry, uint64_t hash)
-{
-    assert(((uintptr_t)entry & ~address_mask) == 0);
-    return (uintptr_t)entry | (hash & high_mask);
-}
-
-static struct entry *entry_of(uint64_t mark)
-{
-    return (struct entry *)(uintptr_t)(mark & address_mask);
-}
-
-/* ---- buckets ---- */
-
-/* Bit 8 i + 7 is set when entry i is there. */
-static uint64_t bucket_present(uint64_t word)
-{
-    /* Bit i goes to 8 i + 7; no two of the products meet in one place. */
-    return (word >> 56 & BUCKET_FULL) * 0x0002040810204080ull & 0x0080808080808080ull;
-}
-
-static uint64_t bucket_word(const struct table_bucket *bucket)
-{
-    uint64_t word;
-
-    memcpy(&word, bucket->tags, sizeof(word));
-    return word;
-}
-
-/* Bit 8 i + 7 is set when entry i is there and has this tag. */
-static uint64_t bucket_match(uint64_t word, uint8_t tag)
-{
-    const uint64_t low7 = 0x7f7f7f7f7f7f7f7full;
-    uint64_t different = word ^ tag * 0x0101010101010101ull;
-    uint64_t same = ~(((different & low7) + low7) | different | low7);
-
-    return same & bucket_present(word);
-}
-
-static unsigned match_index(uint64_t match)
-{
-    return (unsigned)__builtin_ctzll(match) >> 3;
-}
-
-static bool bucket_has_room(const struct table_bucket *bucket)
-{
-    return (bucket->present & BUCKET_FULL) != BUCKET_FULL;
-}
-
-static void bucket_put(struct table_bucket *bucket, unsigned index, uint8_t tag, uint64_t mark)
-{
-    bucket->entries[index] = mark;
-    bucket->tags[index] = tag;
-    bucket->present |= (uint8_t)(1u << index);
-}
-
-static void bucket_clear(struct table_bucket *bucket, unsigned index)
-{
-    bucket->entries[index] = 0;
-    bucket->tags[index] = 0;
-    bucket->present &= (uint8_t)~(1u << index);
-}
-
-static void bucket_prefetch_entries(const struct table_bucket *bucket)
-{
-    for (uint64_t there = bucket_present(bucket_word(bucket)); there != 0; there &= there - 1)
-        __builtin_prefetch(entry_of(bucket->entries[match_index(there)]));
-}
-
 /* ---- arrays ---- */
-
-static uint32_t home_of(struct array array, uint64_t hash)
-{
-    return (uint32_t)(((unsigned __int128)hash * array.count) >> 64);
-}
-
-/* The home of an entry, from the bits beside its address where they suffice: they leave it open
- * only when a bucket ends among the hashes that begin with them. */
-static uint32_t home_of_marked(struct array array, uint64_t seed, uint64_t mark)
-{
-    uint64_t low = mark & high_mask;
-    uint32_t home = home_of(array, low);
-
-    if (home == home_of(array, low | ~high_mask))
-        return home;
-    return home_of(array, hash_of(seed, entry_of(mark)));
-}
-
-/* Whether that home is this one: for most entries without their key, however large the array. */
-static bool is_home(struct array array, uint64_t seed, uint64_t mark, uint32_t home)
-{
-    uint64_t low = mark & high_mask;
-    uint32_t first = home_of(array, low), last = home_of(array, low | ~high_mask);
-
-    if (home < first || home > last)
-        return false;
-    return first == last || home_of(array, hash_of(seed, entry_of(mark))) == home;
-}
-
-static uint32_t after(struct array array, uint32_t index)
-{
-    return index + 1 == array.count ? 0 : index + 1;
-}
 
 /* Steps forward, round the end, from one bucket to the other. */
 static uint32_t distance(struct array array, uint32_t from, uint32_t to)
 {
     return to >= from ? to - from : to + (array.count - from);
-}
-
-static size_t array_bytes(struct array array)
-{
-    return (size_t)array.count * sizeof(struct table_bucket);
 }
 
 static bool array_create(struct array *array, struct memory *memory, uint32_t count)
@@ -292,31 +140,6 @@ static void array_remove(struct array array, uint64_t seed, uint32_t hole, unsig
     }
 }
 
-/* Visits the entries whose home is `home`. */
-static void array_visit_home(struct array array, uint64_t seed, uint32_t home, visit_fn *visit,
-                             void *arg)
-{
-    uint32_t before = home == 0 ? array.count - 1 : home - 1, i = home;
-    /* Do entries of other homes lie here too? */
-    bool mixed = array.buckets[before].present & BUCKET_PASSED;
-
-    do {
-        const struct table_bucket *bucket = &array.buckets[i];
-        uint64_t word = bucket_word(bucket);
-
-        for (uint64_t there = bucket_present(word); there != 0; there &= there - 1) {
-            uint64_t mark = bucket->entries[match_index(there)];
-
-            if (!mixed || is_home(array, seed, mark, home))
-                visit(arg, entry_of(mark));
-        }
-        if ((int64_t)word >= 0)
-            return;
-        mixed = true;
-        i = after(array, i);
-    } while (i != home);
-}
-
 /* ---- sizes ---- */
 
 /* What an array may hold before it must grow: thirteen places of fourteen, a single bucket all
@@ -350,11 +173,6 @@ static uint32_t size_for(uint64_t used)
     while (count < TABLE_BUCKETS_MAX && limit_of(count) < used)
         count = size_after(count);
     return count;
-}
-
-static struct array table_array(const struct table *table)
-{
-    return (struct array){.buckets = table->buckets, .count = table->bucket_count};
 }
 
 static int rebuild(struct table *table, struct memory *memory, uint64_t seed, uint32_t count)
@@ -435,12 +253,6 @@ static void move_home(struct table *table, uint64_t seed, uint32_t home)
     } while (i != home);
 }
 
-static void discard(struct array array, uint32_t was, uint32_t dead)
-{
-    memory_discard_lines(array.buckets, array_bytes(array), was * sizeof(struct table_bucket),
-                         dead * sizeof(struct table_bucket));
-}
-
 /* Gives back the part of the old array that has been moved. Entries from its end may have
  * wrapped round to its beginning: they are sure to lie before the first bucket that passes
  * nothing on, and the first stride stays. */
@@ -455,7 +267,7 @@ static void discard_moved(const struct table *table, uint32_t was, uint32_t move
     while (i < stride && (old.buckets[i].present & BUCKET_PASSED))
         i++;
     if (i < stride)
-        discard(old, was > stride ? was : stride, moved);
+        array_discard(old, was > stride ? was : stride, moved);
 }
 
 static void finish_growth(struct table *table, struct memory *memory)
@@ -505,13 +317,7 @@ static void pack(struct table *table, struct memory *memory)
         table->buckets = better;
 }
 
-/* A table that is drained keeps its progress, twice and plus one, where the growth was. */
-static bool is_draining(const struct table *table)
-{
-    return (uintptr_t)table->growth & 1;
-}
-
-static void free_arrays(struct table *table, struct memory *memory)
+void table_free_arrays(struct table *table, struct memory *memory)
 {
     if (table->growth != NULL && !is_draining(table)) {
         array_free(table->growth->next, memory);
@@ -613,7 +419,7 @@ struct entry *table_remove(struct table *table, struct memory *memory, uint64_t 
     array_remove(array, seed, (uint32_t)(place.bucket - array.buckets), place.index);
     table->used--;
     if (table->used == 0) {
-        free_arrays(table, memory);
+        table_free_arrays(table, memory);
     } else if (!table_step(table, memory, seed, TABLE_MOVE_BUCKETS) &&
                table->used < limit_of(table->bucket_count) / TABLE_SHRINK_FACTOR) {
         uint32_t count = shrunk_size(table);
@@ -623,215 +429,6 @@ struct entry *table_remove(struct table *table, struct memory *memory, uint64_t 
             (void)resize(table, memory, seed, count);
     }
     return entry;
-}
-
-/* ---- going over all ---- */
-
-/* The first hash that lies behind bucket `index`; false when that is the last one. */
-static bool array_end_of(struct array array, uint32_t index, uint64_t *hash)
-{
-    if (index + 1 >= array.count)
-        return false;
-
-    unsigned __int128 scaled = ((unsigned __int128)index + 1) << 64;
-
-    *hash = (uint64_t)((scaled + array.count - 1) / array.count);
-    return true;
-}
-
-/* Visits the homes of the hashes from `low` to `high`, all of each. */
-static void array_visit_range(struct array array, uint64_t seed, uint64_t low, uint64_t high,
-                              visit_fn *visit, void *arg)
-{
-    uint32_t last = home_of(array, high);
-
-    for (uint32_t home = home_of(array, low); home <= last; home++)
-        array_visit_home(array, seed, home, visit, arg);
-}
-
-uint64_t table_scan(const struct table *table, uint64_t seed, uint64_t cursor, visit_fn *visit,
-                    void *arg)
-{
-    struct array array = table_array(table);
-    uint64_t end;
-
-    if (table->used == 0 || cursor >> TABLE_CURSOR_BITS != 0)
-        return 0;
-
-    /* The call answers for the hashes of position `cursor` and all after it up to the end of the
-     * bucket in which that position ends. Where a bucket ends within a position, both calls
-     * visit it: once too often, never too little. */
-    uint64_t low = cursor << TABLE_POSITION_SHIFT;
-    uint64_t high = low | ((1ull << TABLE_POSITION_SHIFT) - 1);
-    bool more = array_end_of(array, home_of(array, high), &end);
-
-    if (more)
-        high = end - 1;
-    else
-        high = UINT64_MAX;
-    array_visit_range(array, seed, low, high, visit, arg);
-    if (table->growth != NULL)
-        array_visit_range(table->growth->next, seed, low, high, visit, arg);
-    return more ? end >> TABLE_POSITION_SHIFT : 0;
-}
-
-static void array_visit_prefix(struct array array, uint64_t low, uint64_t high, uint8_t tag,
-                               visit_fn *visit, void *arg)
-{
-    uint32_t first = home_of(array, low), homes = home_of(array, high) - first + 1, i = first;
-
-    for (uint32_t seen = 0; seen < array.count; seen++) {
-        const struct table_bucket *bucket = &array.buckets[i];
-        uint64_t word = bucket_word(bucket);
-
-        for (uint64_t match = bucket_match(word, tag); match != 0; match &= match - 1) {
-            uint64_t mark = bucket->entries[match_index(match)];
-
-            if ((mark & high_mask) >= (low & high_mask) && (mark & high_mask) <= high)
-                visit(arg, entry_of(mark));
-        }
-        if (seen + 1 >= homes && (int64_t)word >= 0)
-            return;
-        i = after(array, i);
-    }
-}
-
-void table_visit_prefix(const struct table *table, uint32_t prefix, unsigned prefix_bits,
-                        uint8_t tag, visit_fn *visit, void *arg)
-{
-    assert(prefix_bits > 0 && prefix_bits <= 32);
-    if (table->used == 0)
-        return;
-
-    uint64_t low = (uint64_t)prefix << (64 - prefix_bits);
-    uint64_t high = low | (UINT64_MAX >> prefix_bits);
-
-    array_visit_prefix(table_array(table), low, high, tag, visit, arg);
-    if (table->growth != NULL)
-        array_visit_prefix(table->growth->next, low, high, tag, visit, arg);
-}
-
-/* Any bucket of the table's one or two arrays. */
-static const struct table_bucket *any_bucket(const struct table *table, uint64_t index)
-{
-    return index < table->bucket_count ? &table->buckets[index]
-                                       : &table->growth->next.buckets[index - table->bucket_count];
-}
-
-struct entry *table_random(const struct table *table, uint64_t seed, uint64_t random)
-{
-    uint64_t count =
-        table->bucket_count + (table->growth != NULL ? (uint64_t)table->growth->next.count : 0);
-    uint64_t start = 0;
-
-    if (table->used == 0)
-        return NULL;
-    /* A place at random until one is taken: each entry is as likely as any other. */
-    for (unsigned i = 0; i < TABLE_RANDOM_TRIES; i++) {
-        uint64_t r = XXH3_64bits_withSeed(&random, sizeof(random), seed + i);
-        unsigned index = (unsigned)((r & UINT32_MAX) * TABLE_BUCKET_ENTRIES >> 32);
-
-        start = (r >> 32) * count >> 32;
-        if (any_bucket(table, start)->present >> index & 1)
-            return entry_of(any_bucket(table, start)->entries[index]);
-    }
-    /* Nearly empty (it could not shrink, or is just moving): the next one from there. */
-    for (uint64_t i = 0; i < count; i++) {
-        const struct table_bucket *bucket = any_bucket(table, (start + i) % count);
-
-        if (bucket->present & BUCKET_FULL)
-            return entry_of(bucket->entries[match_index(bucket_present(bucket_word(bucket)))]);
-    }
-    assert(!"used is not 0, so there is an entry");
-    return NULL;
-}
-
-/* ---- emptying ---- */
-
-/* Takes entries out of the buckets from *drained to `end`. */
-static unsigned array_drain(struct array array, uint32_t *drained, uint32_t end,
-                            struct entry **entries, unsigned max)
-{
-    uint32_t was = *drained, at = was;
-    unsigned taken = 0;
-
-    for (; at < end; at++) {
-        struct table_bucket *bucket = &array.buckets[at];
-        uint64_t there = bucket_present(bucket_word(bucket));
-
-        for (; there != 0 && taken < max; there &= there - 1) {
-            unsigned index = match_index(there);
-
-            entries[taken++] = entry_of(bucket->entries[index]);
-            bucket_clear(bucket, index);
-        }
-        if (there != 0)
-            break;
-    }
-    discard(array, was, at);
-    *drained = at;
-    return taken;
-}
-
-/* Where, in the old array of a moving table, the entries end that wrapped round from its last
- * bucket. */
-static uint32_t wrapped_end(const struct table *table)
-{
-    struct array old = table_array(table);
-    uint32_t end = 0, last = old.count - 1;
-
-    while (end < table->growth->moved &&
-           (old.buckets[end == 0 ? last : end - 1].present & BUCKET_PASSED))
-        end++;
-    return end;
-}
-
-/* Either array may be nearly empty, for long stretches; then the other is nearly full. A call
- * looks at a stretch of the next one, and takes the rest of what it hands out from the old one,
- * whose beginning it skips. */
-static unsigned drain_moving(struct table *table, struct entry **entries, unsigned max)
-{
-    struct table_growth *growth = table->growth;
-    struct array old = table_array(table), next = growth->next;
-    uint32_t stretch = next.count - growth->next_drained;
-    unsigned taken;
-
-    if (stretch > TABLE_DRAIN_BUCKETS)
-        stretch = TABLE_DRAIN_BUCKETS;
-    taken = array_drain(next, &growth->next_drained, growth->next_drained + stretch, entries, max);
-    if (taken < max && growth->drained < growth->moved) {
-        taken +=
-            array_drain(old, &growth->drained, wrapped_end(table), entries + taken, max - taken);
-        if (taken < max)
-            growth->drained = growth->moved;
-    }
-    if (taken < max)
-        taken += array_drain(old, &growth->drained, old.count, entries + taken, max - taken);
-    if (taken == 0)
-        taken = array_drain(next, &growth->next_drained, next.count, entries, max);
-    return taken;
-}
-
-unsigned table_drain(struct table *table, struct memory *memory, struct entry **entries,
-                     unsigned max)
-{
-    unsigned taken;
-
-    assert(max > 0);
-    if (table->growth != NULL && !is_draining(table)) {
-        taken = drain_moving(table, entries, max);
-    } else {
-        uint32_t drained = (uint32_t)((uintptr_t)table->growth >> 1);
-
-        taken = array_drain(table_array(table), &drained, table->bucket_count, entries, max);
-        table->growth = (struct table_growth *)((uintptr_t)drained << 1 | 1);
-    }
-    table->used -= taken;
-    if (taken == 0) {
-        assert(table->used == 0);
-        free_arrays(table, memory);
-    }
-    return taken;
 }
 
 size_t table_bytes(const struct table *table)
