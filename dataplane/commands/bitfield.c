@@ -28,10 +28,12 @@ static bool read_type(struct call *call, struct text text, struct operation *ope
 
     if (valid) {
         operation->is_signed = text.data[0] == 'i';
-        valid = text_to_integer((struct text){ text.data + 1, text.len_bytes - 1 }, &bits) && bits >= 1 && bits <= (operation->is_signed ? 64 : 63);
+        valid = text_to_integer((struct text){text.data + 1, text.len_bytes - 1}, &bits) &&
+                bits >= 1 && bits <= (operation->is_signed ? 64 : 63);
     }
     if (!valid) {
-        reply_error(call->reply, "Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.");
+        reply_error(call->reply, "Invalid bitfield type. Use something like i16 u8. Note that u64 "
+                                 "is not supported but i64 is.");
         return false;
     }
     operation->bits = (unsigned)bits;
@@ -54,7 +56,8 @@ static bool read_overflow(struct call *call, uint32_t position, enum overflow *o
 }
 
 /* Reads all operations into a fresh array; -1: an error was replied. */
-static int64_t read_operations(struct call *call, bool read_only, struct operation *operations, bool *writes, uint64_t *highest_byte)
+static int64_t read_operations(struct call *call, bool read_only, struct operation *operations,
+                               bool *writes, uint64_t *highest_byte)
 {
     enum overflow overflow = OVERFLOW_WRAP;
     int64_t count = 0;
@@ -81,7 +84,8 @@ static int64_t read_operations(struct call *call, bool read_only, struct operati
             return -1;
         }
         operation->overflow = overflow;
-        if (!read_type(call, call->argv[i + 1], operation) || !call_bit_offset(call, call->argv[i + 2], true, operation->bits, &operation->offset))
+        if (!read_type(call, call->argv[i + 1], operation) ||
+            !call_bit_offset(call, call->argv[i + 2], true, operation->bits, &operation->offset))
             return -1;
         if (operation->kind != FIELD_GET) {
             *writes = true;
@@ -169,14 +173,17 @@ static bool fit_value(const struct operation *operation, int64_t *result)
     if (!operation->is_signed && operation->value < 0) {
         if (operation->overflow == OVERFLOW_FAIL)
             return false;
-        *result = operation->overflow == OVERFLOW_SAT ? (int64_t)(((uint64_t)1 << operation->bits) - 1)
-                                                      : (int64_t)((uint64_t)operation->value & (((uint64_t)1 << operation->bits) - 1));
+        *result =
+            operation->overflow == OVERFLOW_SAT
+                ? (int64_t)(((uint64_t)1 << operation->bits) - 1)
+                : (int64_t)((uint64_t)operation->value & (((uint64_t)1 << operation->bits) - 1));
         return true;
     }
     return add_field(operation, operation->value, 0, result);
 }
 
-static void run_operation(struct call *call, const struct operation *operation, unsigned char *bytes, size_t len)
+static void run_operation(struct call *call, const struct operation *operation,
+                          unsigned char *bytes, size_t len)
 {
     int64_t old = read_field(operation, bytes, len), result = 0;
     bool fits;
@@ -185,7 +192,8 @@ static void run_operation(struct call *call, const struct operation *operation, 
         reply_integer(call->reply, old);
         return;
     }
-    fits = operation->kind == FIELD_SET ? fit_value(operation, &result) : add_field(operation, old, operation->value, &result);
+    fits = operation->kind == FIELD_SET ? fit_value(operation, &result)
+                                        : add_field(operation, old, operation->value, &result);
     if (!fits) {
         reply_null(call->reply);
         return;
@@ -194,7 +202,8 @@ static void run_operation(struct call *call, const struct operation *operation, 
     reply_integer(call->reply, operation->kind == FIELD_SET ? old : result);
 }
 
-static void run_writes(struct call *call, struct key *key, size_t len, uint64_t highest_byte, const struct operation *operations, int64_t count)
+static void run_writes(struct call *call, struct key *key, size_t len, uint64_t highest_byte,
+                       const struct operation *operations, int64_t count)
 {
     size_t needed = highest_byte + 1 > len ? highest_byte + 1 : len;
 
@@ -208,11 +217,13 @@ static void run_writes(struct call *call, struct key *key, size_t len, uint64_t 
     slot_write_end(call, key, "setbit");
 }
 
-static void run_reads(struct call *call, struct text text, const struct operation *operations, int64_t count)
+static void run_reads(struct call *call, struct text text, const struct operation *operations,
+                      int64_t count)
 {
     reply_array(call->reply, (uint64_t)count);
     for (int64_t i = 0; i < count; i++)
-        reply_integer(call->reply, read_field(&operations[i], (const unsigned char *)text.data, text.len_bytes));
+        reply_integer(call->reply,
+                      read_field(&operations[i], (const unsigned char *)text.data, text.len_bytes));
 }
 
 static void bitfield(struct call *call, bool read_only)
@@ -230,7 +241,7 @@ static void bitfield(struct call *call, bool read_only)
     int64_t count = read_operations(call, read_only, operations, &writes, &highest_byte);
     if (count >= 0) {
         bool there = key_find_string(call, 1, writes ? FIND_WRITE : FIND_READ, &key, &wrong);
-        struct text text = there ? entry_string(key.entry, number) : (struct text){ "", 0 };
+        struct text text = there ? entry_string(key.entry, number) : (struct text){"", 0};
         if (!wrong && writes)
             run_writes(call, &key, text.len_bytes, highest_byte, operations, count);
         else if (!wrong)

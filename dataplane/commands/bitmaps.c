@@ -9,14 +9,16 @@
 
 enum { BITOP_AND, BITOP_OR, BITOP_XOR, BITOP_NOT };
 
-bool call_bit_offset(struct call *call, struct text text, bool hash_allowed, uint32_t bits, uint64_t *offset)
+bool call_bit_offset(struct call *call, struct text text, bool hash_allowed, uint32_t bits,
+                     uint64_t *offset)
 {
     int64_t value;
     bool hash = hash_allowed && text.len_bytes > 0 && text.data[0] == '#';
 
     if (hash)
-        text = (struct text){ text.data + 1, text.len_bytes - 1 };
-    if (!text_to_integer(text, &value) || (hash && __builtin_mul_overflow(value, (int64_t)bits, &value)) || value < 0 ||
+        text = (struct text){text.data + 1, text.len_bytes - 1};
+    if (!text_to_integer(text, &value) ||
+        (hash && __builtin_mul_overflow(value, (int64_t)bits, &value)) || value < 0 ||
         (uint64_t)value >> 3 >= (uint64_t)call->node->config->proto_max_bulk_len) {
         reply_error(call->reply, "bit offset is not an integer or out of range");
         return false;
@@ -94,7 +96,8 @@ static uint64_t count_bits(const unsigned char *bytes, size_t len)
 }
 
 /* A range in bits [first, last]; false: it is empty. `total` in the unit given. */
-static bool clip_range(int64_t start, int64_t end, bool in_bits, size_t len_bytes, uint64_t *first, uint64_t *last)
+static bool clip_range(int64_t start, int64_t end, bool in_bits, size_t len_bytes, uint64_t *first,
+                       uint64_t *last)
 {
     int64_t total = in_bits ? (int64_t)len_bytes * 8 : (int64_t)len_bytes;
 
@@ -224,7 +227,7 @@ void cmd_bitpos(struct call *call)
 
 static bool read_operation(struct call *call, unsigned *operation)
 {
-    static const char *const words[] = { "and", "or", "xor", "not" };
+    static const char *const words[] = {"and", "or", "xor", "not"};
 
     for (*operation = 0; *operation < 4; ++*operation)
         if (call_option(call, 1, words[*operation]))
@@ -268,7 +271,8 @@ static int64_t longest_source(struct call *call)
     for (uint32_t i = 3; i < call->argc; i++) {
         struct key key;
         bool wrong = false;
-        if (key_find_string(call, i, FIND_READ, &key, &wrong) && entry_string_len(key.entry) > longest)
+        if (key_find_string(call, i, FIND_READ, &key, &wrong) &&
+            entry_string_len(key.entry) > longest)
             longest = entry_string_len(key.entry);
         if (wrong)
             return -1;
@@ -315,13 +319,13 @@ void cmd_bitop(struct call *call)
     }
     for (uint32_t i = 3; i < call->argc; i++) {
         struct key key;
-        struct text from = { "", 0 };
+        struct text from = {"", 0};
         if (key_find(call, call->argv[i], FIND_READ | FIND_NO_STATS, &key))
             from = entry_string(key.entry, number);
         combine(operation, result, (size_t)len, from, i == 3);
     }
     uint64_t errors = call->reply->errors;
-    store_result(call, (struct text){ result, (size_t)len });
+    store_result(call, (struct text){result, (size_t)len});
     free(result);
     if (call->reply->errors == errors)
         reply_integer(call->reply, len);

@@ -5,6 +5,7 @@
 #include "dataplane/commands/command.h"
 
 /* A bit offset, bounded by proto-max-bulk-len; "#n" counts in units of `bits` where allowed. Else replies and returns false. */
-bool call_bit_offset(struct call *call, struct text text, bool hash_allowed, uint32_t bits, uint64_t *offset);
+bool call_bit_offset(struct call *call, struct text text, bool hash_allowed, uint32_t bits,
+                     uint64_t *offset);
 
 #endif

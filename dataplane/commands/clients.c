@@ -22,18 +22,22 @@ struct selection {
 
 static bool known_type(struct text type)
 {
-    return text_is(type, "normal") || text_is(type, "slave") || text_is(type, "replica") || text_is(type, "pubsub") || text_is(type, "master");
+    return text_is(type, "normal") || text_is(type, "slave") || text_is(type, "replica") ||
+           text_is(type, "pubsub") || text_is(type, "master");
 }
 
-static bool matches(const struct client *client, const struct selection *selection, uint64_t asking_id)
+static bool matches(const struct client *client, const struct selection *selection,
+                    uint64_t asking_id)
 {
     if (client->conn == NULL || (client->flags & CLIENT_CLOSED) != 0 || selection->none)
         return false;
-    if (selection->address.data != NULL && !(strlen(client->peer) == selection->address.len_bytes &&
-                                             memcmp(client->peer, selection->address.data, selection->address.len_bytes) == 0))
+    if (selection->address.data != NULL &&
+        !(strlen(client->peer) == selection->address.len_bytes &&
+          memcmp(client->peer, selection->address.data, selection->address.len_bytes) == 0))
         return false;
-    if (selection->local.data != NULL && !(strlen(client->local) == selection->local.len_bytes &&
-                                           memcmp(client->local, selection->local.data, selection->local.len_bytes) == 0))
+    if (selection->local.data != NULL &&
+        !(strlen(client->local) == selection->local.len_bytes &&
+          memcmp(client->local, selection->local.data, selection->local.len_bytes) == 0))
         return false;
     if (selection->type.data != NULL && !text_is(selection->type, "normal"))
         return false;
@@ -45,7 +49,8 @@ static bool matches(const struct client *client, const struct selection *selecti
         bool found = false;
         for (uint32_t i = 0; i < selection->id_count && !found; i++) {
             int64_t id;
-            found = text_to_integer(selection->ids[i], &id) && (uint64_t)id == client->session.client_id;
+            found = text_to_integer(selection->ids[i], &id) &&
+                    (uint64_t)id == client->session.client_id;
         }
         if (!found)
             return false;
@@ -56,16 +61,19 @@ static bool matches(const struct client *client, const struct selection *selecti
 /* ---- LIST, INFO ---- */
 
 /* NULL when the arguments are fine; "" for a syntax error; else the text (in `text`). */
-static const char *list_selection(const struct call *call, struct selection *selection, char text[256])
+static const char *list_selection(const struct call *call, struct selection *selection,
+                                  char text[256])
 {
-    *selection = (struct selection){ 0 };
+    *selection = (struct selection){0};
     if (call->argc == 2)
         return NULL;
     if (call->argc == 4 && text_is(call->argv[2], "type")) {
         selection->type = call->argv[3];
         if (known_type(selection->type))
             return NULL;
-        snprintf(text, 256, "Unknown client type '%.*s'", selection->type.len_bytes > 128 ? 128 : (int)selection->type.len_bytes, selection->type.data);
+        snprintf(text, 256, "Unknown client type '%.*s'",
+                 selection->type.len_bytes > 128 ? 128 : (int)selection->type.len_bytes,
+                 selection->type.data);
         return text;
     }
     if (call->argc > 3 && text_is(call->argv[2], "id")) {
@@ -81,7 +89,8 @@ static const char *list_selection(const struct call *call, struct selection *sel
     return "";
 }
 
-void gather_client_list(struct worker *worker, struct call *call, struct reply_memory *part, uint64_t *number)
+void gather_client_list(struct worker *worker, struct call *call, struct reply_memory *part,
+                        uint64_t *number)
 {
     struct selection selection;
     char text[256], line[CLIENT_LINE_MAX_BYTES];
@@ -89,7 +98,8 @@ void gather_client_list(struct worker *worker, struct call *call, struct reply_m
     (void)number;
     if (list_selection(call, &selection, text) != NULL)
         return;
-    for (const struct client *client = worker->clients->first; client != NULL; client = client->next) {
+    for (const struct client *client = worker->clients->first; client != NULL;
+         client = client->next) {
         if (!matches(client, &selection, 0))
             continue;
         size_t len = client_describe(client, line, sizeof line - 1);
@@ -143,14 +153,15 @@ void cmd_client_info(struct call *call)
     size_t len = client_describe(call->client, line, sizeof line - 1);
 
     line[len++] = '\n';
-    reply_verbatim(call->reply, "txt", (struct text){ line, len });
+    reply_verbatim(call->reply, "txt", (struct text){line, len});
 }
 
 /* ---- KILL ---- */
 
-static const char *kill_selection(const struct call *call, struct selection *selection, char text[256])
+static const char *kill_selection(const struct call *call, struct selection *selection,
+                                  char text[256])
 {
-    *selection = (struct selection){ .skip_me = true };
+    *selection = (struct selection){.skip_me = true};
     if (call->argc == 3) { /* the old form: an address */
         selection->address = call->argv[2];
         selection->skip_me = false;
@@ -169,7 +180,8 @@ static const char *kill_selection(const struct call *call, struct selection *sel
         } else if (text_is(word, "type")) {
             selection->type = value;
             if (!known_type(value)) {
-                snprintf(text, 256, "Unknown client type '%.*s'", value.len_bytes > 128 ? 128 : (int)value.len_bytes, value.data);
+                snprintf(text, 256, "Unknown client type '%.*s'",
+                         value.len_bytes > 128 ? 128 : (int)value.len_bytes, value.data);
                 return text;
             }
         } else if (text_is(word, "addr")) {
@@ -178,7 +190,8 @@ static const char *kill_selection(const struct call *call, struct selection *sel
             selection->local = value;
         } else if (text_is(word, "user")) {
             if (!(value.len_bytes == 7 && memcmp(value.data, "default", 7) == 0)) {
-                snprintf(text, 256, "No such user '%.*s'", value.len_bytes > 128 ? 128 : (int)value.len_bytes, value.data);
+                snprintf(text, 256, "No such user '%.*s'",
+                         value.len_bytes > 128 ? 128 : (int)value.len_bytes, value.data);
                 return text;
             }
             selection->user_given = true;
@@ -193,7 +206,8 @@ static const char *kill_selection(const struct call *call, struct selection *sel
     return NULL;
 }
 
-void gather_client_kill(struct worker *worker, struct call *call, struct reply_memory *part, uint64_t *number)
+void gather_client_kill(struct worker *worker, struct call *call, struct reply_memory *part,
+                        uint64_t *number)
 {
     struct selection selection;
     char text[256];
@@ -262,9 +276,11 @@ void cmd_client_setinfo(struct call *call)
     bool done;
 
     if (call_option(call, 2, "lib-name")) {
-        done = client_set_text(call, &client->library_name, call->argv[3], "CLIENT SETINFO lib-name");
+        done =
+            client_set_text(call, &client->library_name, call->argv[3], "CLIENT SETINFO lib-name");
     } else if (call_option(call, 2, "lib-ver")) {
-        done = client_set_text(call, &client->library_version, call->argv[3], "CLIENT SETINFO lib-ver");
+        done = client_set_text(call, &client->library_version, call->argv[3],
+                               "CLIENT SETINFO lib-ver");
     } else {
         int len = call->argv[2].len_bytes > 128 ? 128 : (int)call->argv[2].len_bytes;
         reply_errorf(call->reply, "Unrecognized option '%.*s'", len, call->argv[2].data);
@@ -310,7 +326,8 @@ void cmd_client_no_evict(struct call *call)
 
     if (on < 0)
         return;
-    call->client->flags = on != 0 ? call->client->flags | CLIENT_NO_EVICT : call->client->flags & ~(uint32_t)CLIENT_NO_EVICT;
+    call->client->flags = on != 0 ? call->client->flags | CLIENT_NO_EVICT
+                                  : call->client->flags & ~(uint32_t)CLIENT_NO_EVICT;
     call->session->no_evict = on != 0;
     reply_ok(call->reply);
 }
@@ -353,7 +370,8 @@ void cmd_client_pause(struct call *call)
     int64_t standing = atomic_load_explicit(&node->pause_until_unix_ms, memory_order_relaxed);
     if (standing > call->now_unix_ms) { /* the longer and the stricter of both */
         until = standing > until ? standing : until;
-        writes_only = writes_only && atomic_load_explicit(&node->pause_writes_only, memory_order_relaxed);
+        writes_only =
+            writes_only && atomic_load_explicit(&node->pause_writes_only, memory_order_relaxed);
     }
     atomic_store_explicit(&node->pause_writes_only, writes_only, memory_order_relaxed);
     atomic_store_explicit(&node->pause_until_unix_ms, until, memory_order_release);
@@ -401,7 +419,8 @@ void cmd_client_help(struct call *call)
         "    Everything about this connection.",
         "KILL <ip:port>",
         "KILL <option> <value> [<option> <value> ...]",
-        "    Close connections: ADDR and LADDR <ip:port>, ID <id>, TYPE (NORMAL|MASTER|REPLICA|PUBSUB),",
+        "    Close connections: ADDR and LADDR <ip:port>, ID <id>, TYPE "
+        "(NORMAL|MASTER|REPLICA|PUBSUB),",
         "    USER <name>, SKIPME (YES|NO).",
         "LIST [TYPE <type> | ID <id> ...]",
         "    Everything about all connections.",

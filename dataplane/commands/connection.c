@@ -59,7 +59,8 @@ static bool authenticate(struct call *call, struct text user, struct text passwo
 {
     const char *secret = call->node->config->requirepass;
 
-    if (user.len_bytes == 7 && memcmp(user.data, "default", 7) == 0 && (secret[0] == '\0' || same_secret(password, secret))) {
+    if (user.len_bytes == 7 && memcmp(user.data, "default", 7) == 0 &&
+        (secret[0] == '\0' || same_secret(password, secret))) {
         call->client->flags |= CLIENT_AUTHENTICATED;
         return true;
     }
@@ -69,14 +70,15 @@ static bool authenticate(struct call *call, struct text user, struct text passwo
 
 void cmd_auth(struct call *call)
 {
-    struct text user = { "default", 7 };
+    struct text user = {"default", 7};
 
     if (call->argc > 3) {
         call_syntax_error(call);
         return;
     }
     if (call->argc == 2 && call->node->config->requirepass[0] == '\0') {
-        reply_error(call->reply, "AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?");
+        reply_error(call->reply, "AUTH <password> called without any password configured for the "
+                                 "default user. Are you sure your configuration is correct?");
         return;
     }
     if (call->argc == 3)
@@ -92,7 +94,8 @@ bool client_set_text(struct call *call, char **field, struct text value, const c
     for (size_t i = 0; i < value.len_bytes; i++) {
         if (value.data[i] >= '!' && value.data[i] <= '~')
             continue;
-        reply_errorf(call->reply, "%s cannot contain spaces, newlines or special characters.", what);
+        reply_errorf(call->reply, "%s cannot contain spaces, newlines or special characters.",
+                     what);
         return false;
     }
     if (value.len_bytes > 0) {
@@ -155,13 +158,16 @@ void cmd_hello(struct call *call)
             name = ++i;
         } else {
             int len = call->argv[i].len_bytes > 128 ? 128 : (int)call->argv[i].len_bytes;
-            reply_errorf(call->reply, "Syntax error in HELLO option '%.*s'", len, call->argv[i].data);
+            reply_errorf(call->reply, "Syntax error in HELLO option '%.*s'", len,
+                         call->argv[i].data);
             return;
         }
     }
     if ((client->flags & CLIENT_AUTHENTICATED) == 0) {
-        reply_error(call->reply, "-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> "
-                                 "option can be used to authenticate the client and select the RESP protocol version at the same time");
+        reply_error(call->reply, "-NOAUTH HELLO must be called with the client already "
+                                 "authenticated, otherwise the HELLO <proto> AUTH <user> <pass> "
+                                 "option can be used to authenticate the client and select the "
+                                 "RESP protocol version at the same time");
         return;
     }
     if (name != 0 && !client_set_text(call, &client->name, call->argv[name], "Client names"))
@@ -188,7 +194,8 @@ void cmd_reset(struct call *call)
     leave_monitor(client);
     multi_discard(client);
     client_unwatch(client);
-    client->flags &= ~(uint32_t)(CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT | CLIENT_READONLY | CLIENT_ASKING | CLIENT_NO_EVICT);
+    client->flags &= ~(uint32_t)(CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT |
+                                 CLIENT_READONLY | CLIENT_ASKING | CLIENT_NO_EVICT);
     if (call->node->config->requirepass[0] != '\0')
         client->flags &= ~(uint32_t)CLIENT_AUTHENTICATED;
     call->session->db = 0;

@@ -11,7 +11,7 @@ enum { EXPIRE_NX = 1, EXPIRE_XX = 2, EXPIRE_GT = 4, EXPIRE_LT = 8 };
 
 static bool read_flags(struct call *call, unsigned *flags)
 {
-    static const char *const words[] = { "nx", "xx", "gt", "lt" };
+    static const char *const words[] = {"nx", "xx", "gt", "lt"};
 
     *flags = 0;
     for (uint32_t i = 3; i < call->argc; i++) {
@@ -43,7 +43,8 @@ static bool condition_holds(unsigned flags, int64_t current, int64_t deadline)
         return false;
     if ((flags & EXPIRE_XX) != 0 && current < 0)
         return false;
-    if ((flags & EXPIRE_GT) != 0 && (current < 0 || deadline <= current)) /* no deadline counts as infinite */
+    if ((flags & EXPIRE_GT) != 0 &&
+        (current < 0 || deadline <= current)) /* no deadline counts as infinite */
         return false;
     return (flags & EXPIRE_LT) == 0 || current < 0 || deadline < current;
 }
@@ -55,15 +56,17 @@ static void set_deadline(struct call *call, bool seconds, bool relative)
     int64_t value, deadline;
     char number[24];
 
-    if (!read_flags(call, &flags) || !call_integer(call, 2, &value) || !expiry_deadline(call, value, seconds, relative, false, &deadline))
+    if (!read_flags(call, &flags) || !call_integer(call, 2, &value) ||
+        !expiry_deadline(call, value, seconds, relative, false, &deadline))
         return;
-    if (!key_find(call, call->argv[1], FIND_WRITE, &key) || !condition_holds(flags, key_expiry(&key), deadline)) {
+    if (!key_find(call, call->argv[1], FIND_WRITE, &key) ||
+        !condition_holds(flags, key_expiry(&key), deadline)) {
         reply_integer(call->reply, 0);
         return;
     }
     slot_write_begin(call, &key);
     if (deadline <= call->now_unix_ms) {
-        struct text argv[] = { { "DEL", 3 }, call->argv[1] };
+        struct text argv[] = {{"DEL", 3}, call->argv[1]};
         key_delete(call, &key);
         slot_write_end(call, &key, "del");
         call_propagate(call, 2, argv);
@@ -74,7 +77,9 @@ static void set_deadline(struct call *call, bool seconds, bool relative)
     slot_write_end(call, &key, "expire");
     if (!done)
         return;
-    struct text argv[] = { { "PEXPIREAT", 9 }, call->argv[1], { number, integer_to_text(deadline, number) } };
+    struct text argv[] = {{"PEXPIREAT", 9},
+                          call->argv[1],
+                          {number, integer_to_text(deadline, number)}};
     call_propagate(call, 3, argv);
     reply_integer(call->reply, 1);
 }

@@ -8,7 +8,8 @@
 
 #include "dataplane/node.h"
 
-bool expiry_deadline(struct call *call, int64_t value, bool seconds, bool relative, bool must_be_positive, int64_t *deadline_unix_ms)
+bool expiry_deadline(struct call *call, int64_t value, bool seconds, bool relative,
+                     bool must_be_positive, int64_t *deadline_unix_ms)
 {
     int64_t deadline = value;
     bool valid = !must_be_positive || value > 0;
@@ -18,7 +19,8 @@ bool expiry_deadline(struct call *call, int64_t value, bool seconds, bool relati
     if (valid && relative)
         valid = !__builtin_add_overflow(deadline, call->now_unix_ms, &deadline);
     if (!valid) {
-        reply_errorf(call->reply, "invalid expire time in '%s' command", command_full_name(call->node->commands, call->command));
+        reply_errorf(call->reply, "invalid expire time in '%s' command",
+                     command_full_name(call->node->commands, call->command));
         return false;
     }
     *deadline_unix_ms = deadline;
@@ -40,7 +42,8 @@ bool text_to_long_double(struct text text, long double *value)
     *value = strtold(copy, &end);
     if ((size_t)(end - copy) != text.len_bytes || isnan(*value))
         return false;
-    return !(errno == ERANGE && (*value == HUGE_VALL || *value == -HUGE_VALL || fpclassify(*value) == FP_ZERO));
+    return !(errno == ERANGE &&
+             (*value == HUGE_VALL || *value == -HUGE_VALL || fpclassify(*value) == FP_ZERO));
 }
 
 size_t long_double_to_text(long double value, char text[FLOAT_TEXT_MAX])

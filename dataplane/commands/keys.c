@@ -69,7 +69,8 @@ void cmd_touch(struct call *call)
 
 static const char *type_name(enum entry_type type)
 {
-    static const char *const names[] = { "string", "list", "set", "zset", "hash", "module", "stream" };
+    static const char *const names[] = {"string", "list",   "set",   "zset",
+                                        "hash",   "module", "stream"};
 
     return names[type];
 }
@@ -78,7 +79,9 @@ void cmd_type(struct call *call)
 {
     struct key key;
 
-    reply_status(call->reply, key_find(call, call->argv[1], FIND_READ | FIND_NO_TOUCH, &key) ? type_name(entry_type(key.entry)) : "none");
+    reply_status(call->reply, key_find(call, call->argv[1], FIND_READ | FIND_NO_TOUCH, &key)
+                                  ? type_name(entry_type(key.entry))
+                                  : "none");
 }
 
 /* ---- to another name or database ---- */
@@ -101,7 +104,8 @@ static bool adopt(struct call *call, struct key *target, struct entry *entry, co
 static void rename_key(struct call *call, bool only_if_absent)
 {
     struct key source, target;
-    bool same = call->argv[1].len_bytes == call->argv[2].len_bytes && memcmp(call->argv[1].data, call->argv[2].data, call->argv[1].len_bytes) == 0;
+    bool same = call->argv[1].len_bytes == call->argv[2].len_bytes &&
+                memcmp(call->argv[1].data, call->argv[2].data, call->argv[1].len_bytes) == 0;
 
     if (!key_find(call, call->argv[1], FIND_WRITE, &source)) {
         reply_error(call->reply, "no such key");
@@ -118,8 +122,10 @@ static void rename_key(struct call *call, bool only_if_absent)
         reply_integer(call->reply, 0);
         return;
     }
-    key_find(call, call->argv[1], FIND_WRITE, &source); /* looking for the target may have removed an expired neighbour */
-    struct entry *moved = entry_copy(call->worker->memory, source.entry, call->argv[2], key_expiry(&source));
+    key_find(call, call->argv[1], FIND_WRITE,
+             &source); /* looking for the target may have removed an expired neighbour */
+    struct entry *moved =
+        entry_copy(call->worker->memory, source.entry, call->argv[2], key_expiry(&source));
     if (!adopt(call, &target, moved, "rename_to"))
         return;
     remove_key(call, &source, "rename_from");
@@ -174,7 +180,8 @@ void cmd_copy(struct call *call)
         return;
     }
     key_find(call, call->argv[1], FIND_WRITE, &source);
-    struct entry *copy = entry_copy(call->worker->memory, source.entry, call->argv[2], key_expiry(&source));
+    struct entry *copy =
+        entry_copy(call->worker->memory, source.entry, call->argv[2], key_expiry(&source));
     if (adopt(call, &target, copy, "copy_to"))
         reply_integer(call->reply, 1);
 }
@@ -194,12 +201,14 @@ void cmd_move(struct call *call)
         reply_error(call->reply, "source and destination objects are the same");
         return;
     }
-    if (!key_find(call, call->argv[1], FIND_WRITE, &source) || key_find_in(call, db, call->argv[1], FIND_WRITE, &target)) {
+    if (!key_find(call, call->argv[1], FIND_WRITE, &source) ||
+        key_find_in(call, db, call->argv[1], FIND_WRITE, &target)) {
         reply_integer(call->reply, 0);
         return;
     }
     key_find(call, call->argv[1], FIND_WRITE, &source);
-    struct entry *moved = entry_copy(call->worker->memory, source.entry, call->argv[1], key_expiry(&source));
+    struct entry *moved =
+        entry_copy(call->worker->memory, source.entry, call->argv[1], key_expiry(&source));
     if (!adopt(call, &target, moved, "move_to"))
         return;
     remove_key(call, &source, "move_from");
@@ -210,7 +219,8 @@ void cmd_move(struct call *call)
 
 static bool flush_options(struct call *call)
 {
-    if (call->argc > 2 || (call->argc == 2 && !call_option(call, 1, "async") && !call_option(call, 1, "sync"))) {
+    if (call->argc > 2 ||
+        (call->argc == 2 && !call_option(call, 1, "async") && !call_option(call, 1, "sync"))) {
         call_syntax_error(call);
         return false;
     }
@@ -244,7 +254,8 @@ void cmd_swapdb(struct call *call)
     if (!call_integer_range(call, 1, INT_MIN, INT_MAX, &a, "invalid first DB index") ||
         !call_integer_range(call, 2, INT_MIN, INT_MAX, &b, "invalid second DB index"))
         return;
-    if (a < 0 || b < 0 || a >= (int64_t)call->node->database_count || b >= (int64_t)call->node->database_count) {
+    if (a < 0 || b < 0 || a >= (int64_t)call->node->database_count ||
+        b >= (int64_t)call->node->database_count) {
         reply_error(call->reply, "DB index is out of range");
         return;
     }
@@ -271,7 +282,7 @@ static bool object_key(struct call *call, struct key *key)
 
 void cmd_object_encoding(struct call *call)
 {
-    static const char *const names[] = { "raw", "int", "embstr" };
+    static const char *const names[] = {"raw", "int", "embstr"};
     struct key key;
 
     if (object_key(call, &key))
@@ -286,9 +297,11 @@ void cmd_object_refcount(struct call *call)
 
     if (!object_key(call, &key))
         return;
-    bool shared = entry_encoding(key.entry) == ENTRY_ENC_INT && entry_string_is_integer(key.entry, &value) && value >= 0 &&
+    bool shared = entry_encoding(key.entry) == ENTRY_ENC_INT &&
+                  entry_string_is_integer(key.entry, &value) && value >= 0 &&
                   value < SHARED_INTEGERS &&
-                  (call->node->config->maxmemory == 0 || call->node->config->maxmemory_policy == CONFIG_POLICY_NOEVICTION);
+                  (call->node->config->maxmemory == 0 ||
+                   call->node->config->maxmemory_policy == CONFIG_POLICY_NOEVICTION);
     reply_integer(call->reply, shared ? INT_MAX : 1);
 }
 
@@ -307,8 +320,10 @@ void cmd_object_freq(struct call *call)
     struct key key;
 
     if (object_key(call, &key))
-        reply_error(call->reply, "An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between "
-                                 "policies at runtime LRU and LFU data will take some time to adjust.");
+        reply_error(call->reply,
+                    "An LFU maxmemory policy is not selected, access frequency not tracked. Please "
+                    "note that when switching between "
+                    "policies at runtime LRU and LFU data will take some time to adjust.");
 }
 
 void cmd_object_help(struct call *call)

@@ -7,14 +7,19 @@
 #include "dataplane/store/keyspace.h"
 
 enum {
-    LCS_CELLS_MAX = 1 << 28,  /* 1 GiB of table; larger inputs are refused, as they would stop the worker for seconds */
+    LCS_CELLS_MAX =
+        1
+        << 28, /* 1 GiB of table; larger inputs are refused, as they would stop the worker for seconds */
 };
 
-struct lcs_options { bool len, idx, with_match_len; int64_t min_match; };
+struct lcs_options {
+    bool len, idx, with_match_len;
+    int64_t min_match;
+};
 
 static bool read_options(struct call *call, struct lcs_options *options)
 {
-    *options = (struct lcs_options){ 0 };
+    *options = (struct lcs_options){0};
     for (uint32_t i = 3; i < call->argc; i++) {
         if (call_option(call, i, "idx")) {
             options->idx = true;
@@ -44,7 +49,7 @@ static bool find_string(struct call *call, uint32_t position, char number[24], s
 {
     struct key key;
 
-    *text = (struct text){ "", 0 };
+    *text = (struct text){"", 0};
     if (!key_find(call, call->argv[position], FIND_READ, &key))
         return true;
     if (entry_type(key.entry) != ENTRY_STRING) {
@@ -58,7 +63,7 @@ static bool find_string(struct call *call, uint32_t position, char number[24], s
 struct lcs {
     struct call *call;
     struct text a, b;
-    uint32_t *cells;   /* (a + 1) x (b + 1) */
+    uint32_t *cells; /* (a + 1) x (b + 1) */
     struct lcs_options options;
     struct reply_memory ranges;
     uint64_t range_count;
@@ -87,7 +92,8 @@ static void fill(struct lcs *lcs)
     }
 }
 
-static void emit_range(struct lcs *lcs, size_t a_first, size_t a_last, size_t b_first, size_t b_last)
+static void emit_range(struct lcs *lcs, size_t a_first, size_t a_last, size_t b_first,
+                       size_t b_last)
 {
     struct reply *reply = &lcs->ranges.reply;
     int64_t len = (int64_t)(a_last - a_first + 1);
@@ -155,7 +161,7 @@ static void reply_ranges(struct lcs *lcs, uint32_t len)
 
 void cmd_lcs(struct call *call)
 {
-    struct lcs lcs = { .call = call };
+    struct lcs lcs = {.call = call};
     char number_a[24], number_b[24];
 
     if (!find_string(call, 1, number_a, &lcs.a) || !find_string(call, 2, number_b, &lcs.b))
@@ -171,7 +177,8 @@ void cmd_lcs(struct call *call)
     if (cells <= LCS_CELLS_MAX)
         lcs.cells = malloc(cells * sizeof *lcs.cells);
     if (lcs.cells == NULL) {
-        reply_error(call->reply, "Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
+        reply_error(call->reply,
+                    "Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
         return;
     }
     fill(&lcs);
@@ -187,7 +194,7 @@ void cmd_lcs(struct call *call)
         if (lcs.options.idx)
             reply_ranges(&lcs, len);
         else
-            reply_bulk(call->reply, (struct text){ lcs.result, len });
+            reply_bulk(call->reply, (struct text){lcs.result, len});
     }
     reply_memory_fini(&lcs.ranges);
     free(lcs.result);

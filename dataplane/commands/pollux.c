@@ -30,7 +30,8 @@ static uint32_t range_end(const struct node *node, uint32_t first, uint32_t owne
 }
 
 /* One map for this worker. Slots that are lent are counted as they were when their holder last touched them: left out. */
-void gather_pollux_slots(struct worker *worker, struct call *call, struct reply_memory *part, uint64_t *number)
+void gather_pollux_slots(struct worker *worker, struct call *call, struct reply_memory *part,
+                         uint64_t *number)
 {
     struct node *node = worker->node;
     struct reply *reply = &part->reply;
@@ -92,7 +93,9 @@ int32_t slot_of_argument(struct call *call)
 {
     int64_t slot;
 
-    return call->argc > 2 && text_to_integer(call->argv[2], &slot) && slot >= 0 && slot < SLOTS ? (int32_t)slot : -2;
+    return call->argc > 2 && text_to_integer(call->argv[2], &slot) && slot >= 0 && slot < SLOTS
+               ? (int32_t)slot
+               : -2;
 }
 
 void cmd_pollux_move_slot(struct call *call)
@@ -100,7 +103,8 @@ void cmd_pollux_move_slot(struct call *call)
     int64_t slot, to;
 
     if (!call_integer_range(call, 2, 0, SLOTS - 1, &slot, "Invalid slot") ||
-        !call_integer_range(call, 3, 0, (int64_t)call->node->worker_count - 1, &to, "Invalid worker"))
+        !call_integer_range(call, 3, 0, (int64_t)call->node->worker_count - 1, &to,
+                            "Invalid worker"))
         return;
     if (slot_move_held(call->worker, (uint16_t)slot, (uint32_t)to) < 0)
         reply_error(call->reply, "-TRYAGAIN the slot has just moved");
@@ -114,12 +118,16 @@ static uint32_t home_of(const struct node *node, uint32_t slot)
 }
 
 /* A slot that is lent or waited for moves when its turn has come: a job of the server's own stands in line. */
-static bool move_later(struct worker *worker, const struct command *command, uint32_t slot, uint32_t to)
+static bool move_later(struct worker *worker, const struct command *command, uint32_t slot,
+                       uint32_t to)
 {
     char slot_text[24], to_text[24];
-    struct text argv[] = { { "pollux", 6 }, { "move-slot", 9 }, { slot_text, integer_to_text(slot, slot_text) }, { to_text, integer_to_text(to, to_text) } };
-    struct job_command alone = { .command = command, .argv = argv, .argc = 4 };
-    struct session session = { .resp = 2 };
+    struct text argv[] = {{"pollux", 6},
+                          {"move-slot", 9},
+                          {slot_text, integer_to_text(slot, slot_text)},
+                          {to_text, integer_to_text(to, to_text)}};
+    struct job_command alone = {.command = command, .argv = argv, .argc = 4};
+    struct session session = {.resp = 2};
     struct job *job = job_create(worker, JOB_COMMANDS, &session, &alone, 1, NULL, 0);
 
     if (job == NULL)
@@ -128,10 +136,13 @@ static bool move_later(struct worker *worker, const struct command *command, uin
     return true;
 }
 
-void gather_pollux_rebalance(struct worker *worker, struct call *call, struct reply_memory *part, uint64_t *number)
+void gather_pollux_rebalance(struct worker *worker, struct call *call, struct reply_memory *part,
+                             uint64_t *number)
 {
     struct node *node = worker->node;
-    const struct command *move = command_find_sub(command_find(node->commands, (struct text){ "pollux", 6 }), (struct text){ "move-slot", 9 });
+    const struct command *move =
+        command_find_sub(command_find(node->commands, (struct text){"pollux", 6}),
+                         (struct text){"move-slot", 9});
 
     (void)call;
     (void)part;

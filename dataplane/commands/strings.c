@@ -8,8 +8,15 @@
 #include "dataplane/store/keyspace.h"
 
 enum string_option {
-    SET_NX = 1 << 0, SET_XX = 1 << 1, SET_GET = 1 << 2, SET_KEEPTTL = 1 << 3, SET_PERSIST = 1 << 4,
-    SET_EX = 1 << 5, SET_PX = 1 << 6, SET_EXAT = 1 << 7, SET_PXAT = 1 << 8,
+    SET_NX = 1 << 0,
+    SET_XX = 1 << 1,
+    SET_GET = 1 << 2,
+    SET_KEEPTTL = 1 << 3,
+    SET_PERSIST = 1 << 4,
+    SET_EX = 1 << 5,
+    SET_PX = 1 << 6,
+    SET_EXAT = 1 << 7,
+    SET_PXAT = 1 << 8,
     SET_TIMES = SET_EX | SET_PX | SET_EXAT | SET_PXAT,
 };
 
@@ -76,22 +83,22 @@ void cmd_getrange(struct call *call)
         return;
     if (!key_find_string(call, 1, FIND_READ, &key, &wrong)) {
         if (!wrong)
-            reply_bulk(call->reply, (struct text){ "", 0 });
+            reply_bulk(call->reply, (struct text){"", 0});
         return;
     }
     struct text text = entry_string(key.entry, number);
     int64_t len = (int64_t)text.len_bytes;
     if (start < 0 && end < 0 && start > end) {
-        reply_bulk(call->reply, (struct text){ "", 0 });
+        reply_bulk(call->reply, (struct text){"", 0});
         return;
     }
     start = start < 0 ? (start < -len ? 0 : start + len) : start;
     end = end < 0 ? (end < -len ? 0 : end + len) : end;
     end = end >= len ? len - 1 : end;
     if (start > end || len == 0)
-        reply_bulk(call->reply, (struct text){ "", 0 });
+        reply_bulk(call->reply, (struct text){"", 0});
     else
-        reply_bulk(call->reply, (struct text){ text.data + start, (size_t)(end - start + 1) });
+        reply_bulk(call->reply, (struct text){text.data + start, (size_t)(end - start + 1)});
 }
 
 void cmd_substr(struct call *call)
@@ -102,18 +109,23 @@ void cmd_substr(struct call *call)
 /* ---- SET and its kin ---- */
 
 /* Reads the options of SET and GETEX from `first` on. *time is the position of the time's argument. */
-static bool read_options(struct call *call, uint32_t first, bool getex, uint32_t *options, uint32_t *time)
+static bool read_options(struct call *call, uint32_t first, bool getex, uint32_t *options,
+                         uint32_t *time)
 {
-    static const struct { const char *word; uint32_t bit, excludes; bool set, getex, value; } rows[] = {
-        { "nx", SET_NX, SET_XX, true, false, false },
-        { "xx", SET_XX, SET_NX, true, false, false },
-        { "get", SET_GET, 0, true, false, false },
-        { "keepttl", SET_KEEPTTL, SET_PERSIST | SET_TIMES, true, false, false },
-        { "persist", SET_PERSIST, SET_KEEPTTL | SET_TIMES, false, true, false },
-        { "ex", SET_EX, SET_KEEPTTL | SET_PERSIST | (SET_TIMES & ~SET_EX), true, true, true },
-        { "px", SET_PX, SET_KEEPTTL | SET_PERSIST | (SET_TIMES & ~SET_PX), true, true, true },
-        { "exat", SET_EXAT, SET_KEEPTTL | SET_PERSIST | (SET_TIMES & ~SET_EXAT), true, true, true },
-        { "pxat", SET_PXAT, SET_KEEPTTL | SET_PERSIST | (SET_TIMES & ~SET_PXAT), true, true, true },
+    static const struct {
+        const char *word;
+        uint32_t bit, excludes;
+        bool set, getex, value;
+    } rows[] = {
+        {"nx", SET_NX, SET_XX, true, false, false},
+        {"xx", SET_XX, SET_NX, true, false, false},
+        {"get", SET_GET, 0, true, false, false},
+        {"keepttl", SET_KEEPTTL, SET_PERSIST | SET_TIMES, true, false, false},
+        {"persist", SET_PERSIST, SET_KEEPTTL | SET_TIMES, false, true, false},
+        {"ex", SET_EX, SET_KEEPTTL | SET_PERSIST | (SET_TIMES & ~SET_EX), true, true, true},
+        {"px", SET_PX, SET_KEEPTTL | SET_PERSIST | (SET_TIMES & ~SET_PX), true, true, true},
+        {"exat", SET_EXAT, SET_KEEPTTL | SET_PERSIST | (SET_TIMES & ~SET_EXAT), true, true, true},
+        {"pxat", SET_PXAT, SET_KEEPTTL | SET_PERSIST | (SET_TIMES & ~SET_PXAT), true, true, true},
     };
 
     *options = 0;
@@ -147,13 +159,14 @@ static bool read_deadline(struct call *call, uint32_t options, uint32_t time, in
         return true;
     if (!call_integer(call, time, &value))
         return false;
-    return expiry_deadline(call, value, (options & (SET_EX | SET_EXAT)) != 0, (options & (SET_EXAT | SET_PXAT)) == 0, true, deadline);
+    return expiry_deadline(call, value, (options & (SET_EX | SET_EXAT)) != 0,
+                           (options & (SET_EXAT | SET_PXAT)) == 0, true, deadline);
 }
 
 static void propagate_set(struct call *call, struct text key, struct text value, int64_t deadline)
 {
     char number[24];
-    struct text argv[] = { { "SET", 3 }, key, value, { "PXAT", 4 }, { number, 0 } };
+    struct text argv[] = {{"SET", 3}, key, value, {"PXAT", 4}, {number, 0}};
 
     if (deadline < 0) {
         call_propagate(call, 3, argv);
@@ -165,7 +178,7 @@ static void propagate_set(struct call *call, struct text key, struct text value,
 
 static void propagate_del(struct call *call, struct text key)
 {
-    struct text argv[] = { { "DEL", 3 }, key };
+    struct text argv[] = {{"DEL", 3}, key};
 
     call_propagate(call, 2, argv);
 }
@@ -188,7 +201,8 @@ void cmd_set(struct call *call)
     struct key key;
     bool there;
 
-    if (!read_options(call, 3, false, &options, &time) || !read_deadline(call, options, time, &deadline))
+    if (!read_options(call, 3, false, &options, &time) ||
+        !read_deadline(call, options, time, &deadline))
         return;
     if ((options & SET_GET) != 0) {
         bool wrong = false;
@@ -244,7 +258,8 @@ static void set_for(struct call *call, bool seconds)
 {
     int64_t value, deadline;
 
-    if (!call_integer(call, 2, &value) || !expiry_deadline(call, value, seconds, true, true, &deadline))
+    if (!call_integer(call, 2, &value) ||
+        !expiry_deadline(call, value, seconds, true, true, &deadline))
         return;
     set_if(call, false, 3, deadline);
 }
@@ -261,7 +276,7 @@ void cmd_psetex(struct call *call)
 
 void cmd_getset(struct call *call)
 {
-    struct text argv[] = { { "SET", 3 }, call->argv[1], call->argv[2] };
+    struct text argv[] = {{"SET", 3}, call->argv[1], call->argv[2]};
     struct key key;
     bool wrong = false;
 
@@ -295,8 +310,8 @@ void cmd_getdel(struct call *call)
 static void getex_change(struct call *call, struct key *key, uint32_t options, int64_t deadline)
 {
     char number[24];
-    struct text argv[] = { { "PEXPIREAT", 9 }, call->argv[1], { number, 0 } };
-    struct text persist[] = { { "PERSIST", 7 }, call->argv[1] };
+    struct text argv[] = {{"PEXPIREAT", 9}, call->argv[1], {number, 0}};
+    struct text persist[] = {{"PERSIST", 7}, call->argv[1]};
 
     if ((options & SET_TIMES) != 0 && deadline <= call->now_unix_ms) {
         slot_write_begin(call, key);
@@ -439,7 +454,8 @@ static void add(struct call *call, int64_t by)
 
     if (key_find_string(call, 1, FIND_WRITE, &key, &wrong)) {
         char number[24];
-        if (!entry_string_is_integer(key.entry, &value) && !text_to_integer(entry_string(key.entry, number), &value)) {
+        if (!entry_string_is_integer(key.entry, &value) &&
+            !text_to_integer(entry_string(key.entry, number), &value)) {
             reply_error(call->reply, "value is not an integer or out of range");
             return;
         }
@@ -511,13 +527,13 @@ void cmd_incrbyfloat(struct call *call)
         reply_error(call->reply, "increment would produce NaN or Infinity");
         return;
     }
-    struct text result = { text, long_double_to_text(value, text) };
+    struct text result = {text, long_double_to_text(value, text)};
     slot_write_begin(call, &key);
     bool done = key_set_text(call, &key, result, key_expiry(&key));
     slot_write_end(call, &key, "incrbyfloat");
     if (!done)
         return;
-    struct text argv[] = { { "SET", 3 }, call->argv[1], result, { "KEEPTTL", 7 } };
+    struct text argv[] = {{"SET", 3}, call->argv[1], result, {"KEEPTTL", 7}};
     call_propagate(call, 4, argv);
     reply_bulk(call->reply, result);
 }

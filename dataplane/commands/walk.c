@@ -11,8 +11,8 @@
 
 enum {
     WALK_COUNT_DEFAULT = 10,
-    WALK_EFFORT = 10,      /* SCAN looks at so many buckets for each element asked for, at most */
-    WALK_SLICE_US = 50,    /* of KEYS, then others have their turn */
+    WALK_EFFORT = 10,        /* SCAN looks at so many buckets for each element asked for, at most */
+    WALK_SLICE_US = 50,      /* of KEYS, then others have their turn */
     WALK_SLICE_BUCKETS = 16, /* between two looks at the clock */
     RANDOM_TRIES = 100,
 };
@@ -45,12 +45,14 @@ static bool read_cursor(struct text text, uint64_t *cursor)
 {
     char copy[32], *end;
 
-    if (text.len_bytes == 0 || text.len_bytes >= sizeof copy || text.data[0] == ' ' || (text.data[0] >= '\t' && text.data[0] <= '\r'))
+    if (text.len_bytes == 0 || text.len_bytes >= sizeof copy || text.data[0] == ' ' ||
+        (text.data[0] >= '\t' && text.data[0] <= '\r'))
         return false;
     memcpy(copy, text.data, text.len_bytes);
     copy[text.len_bytes] = '\0';
     unsigned long long value = strtoull(copy, &end, 10);
-    if ((size_t)(end - copy) != text.len_bytes || (value == UINT64_MAX && strcmp(copy, "18446744073709551615") != 0))
+    if ((size_t)(end - copy) != text.len_bytes ||
+        (value == UINT64_MAX && strcmp(copy, "18446744073709551615") != 0))
         return false;
     *cursor = value;
     return true;
@@ -64,7 +66,8 @@ static int32_t next_slot(struct call *call, uint32_t from)
         return -1;
     int32_t slot = keyspace_next_slot(keyspace, (int32_t)from);
     /* On a port for one core only that core's slots count. */
-    while (slot >= 0 && call->session->cluster && node_owner(call->node, (uint32_t)slot) != call->session->port_worker)
+    while (slot >= 0 && call->session->cluster &&
+           node_owner(call->node, (uint32_t)slot) != call->session->port_worker)
         slot = slot + 1 < SLOTS ? keyspace_next_slot(keyspace, slot + 1) : -1;
     return slot;
 }
@@ -88,13 +91,15 @@ static void visit(void *argument, struct entry *entry)
     struct walk *walk = argument;
     struct text key = entry_key(entry);
     int64_t deadline = entry_expiry_unix_ms(entry);
-    static const char *const types[] = { "string", "list", "set", "zset", "hash", "module", "stream" };
+    static const char *const types[] = {"string", "list",   "set",   "zset",
+                                        "hash",   "module", "stream"};
 
     if (deadline >= 0 && deadline <= walk->call->now_unix_ms)
         return;
     if (walk->type.data != NULL && !text_is(walk->type, types[entry_type(entry)]))
         return;
-    if (walk->pattern.data != NULL && !glob_match(walk->pattern.data, walk->pattern.len_bytes, key.data, key.len_bytes, false))
+    if (walk->pattern.data != NULL &&
+        !glob_match(walk->pattern.data, walk->pattern.len_bytes, key.data, key.len_bytes, false))
         return;
     reply_bulk(&walk->call->walk_reply->reply, key);
     walk->found++;
@@ -109,7 +114,8 @@ static bool is_at_hand(const struct call *call, uint32_t slot)
         return true; /* all slots are on loan */
     if (job->part_count == 1 && job->parts[0].refs[0].slot == slot)
         return true;
-    return node_owner(call->node, slot) == call->worker->index && !slots_busy(call->worker, (uint16_t)slot);
+    return node_owner(call->node, slot) == call->worker->index &&
+           !slots_busy(call->worker, (uint16_t)slot);
 }
 
 /* Goes on from `cursor` until `done` says so; returns the new cursor, 0 at the end. Sets call->continue_slot when it must go on elsewhere. */
@@ -122,13 +128,15 @@ static uint64_t step(struct walk *walk, uint64_t cursor, bool (*done)(struct wal
         return 0;
     if ((uint32_t)slot != cursor_slot(cursor))
         cursor = cursor_of((uint32_t)slot, 0);
-    if (!is_at_hand(call, (uint32_t)slot)) { /* the slot that the job was routed to is empty by now */
+    if (!is_at_hand(call,
+                    (uint32_t)slot)) { /* the slot that the job was routed to is empty by now */
         call_continue_at(call, slot);
         return cursor;
     }
     for (;;) {
         struct keyspace *keyspace = keyspace_get(call->node, call->session->db);
-        uint64_t position = table_scan(&keyspace->slots[slot].table, call->node->hash_seed, cursor_position(cursor), visit, walk);
+        uint64_t position = table_scan(&keyspace->slots[slot].table, call->node->hash_seed,
+                                       cursor_position(cursor), visit, walk);
         if (position != 0) {
             cursor = cursor_of((uint32_t)slot, position);
         } else {
@@ -181,14 +189,17 @@ static bool scan_options(struct call *call, struct walk *walk)
 static bool scan_done(struct walk *walk)
 {
     struct call *call = walk->call;
-    uint64_t effort = walk->count > UINT64_MAX / WALK_EFFORT ? UINT64_MAX : walk->count * WALK_EFFORT;
+    uint64_t effort =
+        walk->count > UINT64_MAX / WALK_EFFORT ? UINT64_MAX : walk->count * WALK_EFFORT;
 
     return walk->found >= walk->count || ++call->walk_state[STATE_EFFORT] >= effort;
 }
 
 void cmd_scan(struct call *call)
 {
-    struct walk walk = { .call = call, .count = WALK_COUNT_DEFAULT, .found = call->walk_state[STATE_FOUND] };
+    struct walk walk = {.call = call,
+                        .count = WALK_COUNT_DEFAULT,
+                        .found = call->walk_state[STATE_FOUND]};
     uint64_t cursor = call->walk_state[STATE_CURSOR];
     bool started = call->walk_state[STATE_STARTED] != 0;
 
@@ -224,7 +235,9 @@ static bool keys_done(struct walk *walk)
 
 void cmd_keys(struct call *call)
 {
-    struct walk walk = { .call = call, .pattern = call->argv[1], .found = call->walk_state[STATE_FOUND] };
+    struct walk walk = {.call = call,
+                        .pattern = call->argv[1],
+                        .found = call->walk_state[STATE_FOUND]};
     uint64_t cursor = call->walk_state[STATE_CURSOR];
 
     call->continue_slot = -1;
@@ -260,12 +273,14 @@ void cmd_randomkey(struct call *call)
     if (slot < 0)
         slot = slot_of_randomkey(call);
     struct keyspace *keyspace = keyspace_get(call->node, call->session->db);
-    for (uint64_t *tries = &call->walk_state[STATE_EFFORT]; slot >= 0 && (*tries)++ < RANDOM_TRIES;) {
+    for (uint64_t *tries = &call->walk_state[STATE_EFFORT];
+         slot >= 0 && (*tries)++ < RANDOM_TRIES;) {
         if (!is_at_hand(call, (uint32_t)slot)) {
             call_continue_at(call, slot);
             return;
         }
-        struct entry *entry = table_random(&keyspace->slots[slot].table, call->node->hash_seed, rng_next(&call->worker->rng));
+        struct entry *entry = table_random(&keyspace->slots[slot].table, call->node->hash_seed,
+                                           rng_next(&call->worker->rng));
         int64_t deadline = entry == NULL ? -1 : entry_expiry_unix_ms(entry);
         if (entry != NULL && (deadline < 0 || deadline > call->now_unix_ms)) {
             reply_bulk(call->reply, entry_key(entry));
