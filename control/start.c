@@ -11,6 +11,7 @@
 
 #include "control/control.h"
 #include "control/listeners.h"
+#include "control/usage.h"
 #include "dataplane/slots/watch.h"
 #include "dataplane/store/lazyfree.h"
 #include "dataplane/worker.h"
@@ -145,6 +146,7 @@ static struct node *make_node(struct control *control)
     node->connections_max = connections_max();
     node->commands = command_index_create();
     if (node->commands == NULL || make_id(node->run_id) < 0 || make_id(node->node_id) < 0 ||
+        make_id(node->replication_id) < 0 ||
         getrandom(&node->hash_seed, sizeof node->hash_seed, 0) !=
             (ssize_t)sizeof node->hash_seed) {
         command_index_destroy(node->commands);
@@ -156,6 +158,9 @@ static struct node *make_node(struct control *control)
         atomic_init(&node->owner[slot], (uint8_t)((uint64_t)slot * node->worker_count / SLOTS));
     node->started_unix_ms = (int64_t)clock_unix_ms();
     node->started_us = clock_now_us();
+    node->commit = usage_commit();
+    node->build_id = usage_build_id();
+    node->supervised = control->process.systemd;
     atomic_init(&node->next_client_id, 1);
     atomic_init(&node->active_expire, true);
     node->control = control;

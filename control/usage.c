@@ -28,10 +28,21 @@ static const char help_text[] =
     "\n"
     "Signals: TERM and INT end the server once its replies are sent, HUP opens the log file anew.\n";
 
+const char *usage_commit(void)
+{
+    return POLLUX_COMMIT;
+}
+
+uint64_t usage_build_id(void)
+{
+    const char what[] = POLLUX_VERSION POLLUX_COMMIT __VERSION__;
+
+    return XXH3_64bits(what, sizeof what - 1);
+}
+
 static void print_version(void)
 {
     char allocator[64] = "libc";
-    const char what[] = POLLUX_VERSION POLLUX_COMMIT __VERSION__;
 
 #ifdef POLLUX_JEMALLOC
     snprintf(allocator, sizeof allocator, "jemalloc-%d.%d.%d", JEMALLOC_VERSION_MAJOR,
@@ -39,7 +50,7 @@ static void print_version(void)
 #endif
     printf("Pollux server v=%s sha=%s malloc=%s bits=%zu build=%llx\n", POLLUX_VERSION,
            POLLUX_COMMIT, allocator, sizeof(void *) * 8,
-           (unsigned long long)XXH3_64bits(what, sizeof what - 1));
+           (unsigned long long)usage_build_id());
 }
 
 int usage_print(enum load_request request)

@@ -49,6 +49,10 @@ struct node {
 
     char run_id[41];
     char node_id[41];                                  /* CLUSTER MYID */
+    char replication_id[41];                           /* of this history of changes */
+    const char *commit;                                /* of the build, "1a2b3c4d" or "1a2b3c4d:1" (dirty); NULL in tests */
+    uint64_t build_id;
+    bool supervised;                                   /* systemd is told how we are */
     int64_t started_unix_ms;
     uint64_t started_us;                               /* monotonic */
 
@@ -98,6 +102,14 @@ static inline bool listener_is_core(uint32_t id)
 static inline uint32_t listener_core_worker(uint32_t id)
 {
     return (id - LISTENER_CORE_BASE) % LISTENER_SET;
+}
+
+/* The port of worker's own, where there are such ports. */
+static inline uint32_t node_core_port(const struct node *node, uint32_t worker)
+{
+    int64_t base = node->config->per_core_port_base;
+
+    return (uint32_t)(base != 0 ? base : node->config->port + 1) + worker;
 }
 
 static inline uint32_t node_owner(const struct node *node, uint32_t slot)

@@ -38,6 +38,7 @@ struct worker_stats {
         changes,                    /* of keys */
         expire_us,                  /* spent on expiry */
         over_limit_ms,              /* during which the node used more than maxmemory (worker 0) */
+        clients,                    /* connections now */
         /* gauges, brought up to date by the cron */
         client_bytes, client_input_max_bytes, client_output_max_bytes, page_bytes, spare_page_bytes, wheel_bytes, expiry_backlog_ms;
     _Atomic uint64_t operations_per_second;  /* over the last second or so */

@@ -91,6 +91,7 @@ static void link_client(struct client_list *list, struct client *client)
         list->last->next = client;
     list->last = client;
     list->count++;
+    count_add(&client->worker->stats.clients, 1);
 }
 
 static void unlink_client(struct client_list *list, struct client *client)
@@ -106,6 +107,7 @@ static void unlink_client(struct client_list *list, struct client *client)
     else
         client->next->previous = client->previous;
     list->count--;
+    count_add(&client->worker->stats.clients, (uint64_t)-1);
 }
 
 static void client_free(struct client *client)

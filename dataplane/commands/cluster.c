@@ -18,13 +18,6 @@ static bool enabled(struct call *call)
     return false;
 }
 
-static uint32_t port_of(const struct node *node, uint32_t worker)
-{
-    int64_t base = node->config->per_core_port_base;
-
-    return (uint32_t)(base != 0 ? base : node->config->port + 1) + worker;
-}
-
 /* The address that this client reached us at, without the port. */
 static void host_of(const struct client *client, char host[HOST_MAX])
 {
@@ -56,7 +49,7 @@ void client_moved_text(struct client *client, uint16_t slot, uint32_t owner, cha
     char host[HOST_MAX];
 
     host_of(client, host);
-    snprintf(text, text_bytes, "-MOVED %u %s:%u", slot, host, port_of(client->worker->node, owner));
+    snprintf(text, text_bytes, "-MOVED %u %s:%u", slot, host, node_core_port(client->worker->node, owner));
 }
 
 /* Contiguous slots of one owner, from `first` on. */
@@ -88,7 +81,7 @@ void cmd_cluster_slots(struct call *call)
         reply_integer(&memory.reply, end);
         reply_array(&memory.reply, 4);
         reply_bulk_cstr(&memory.reply, host);
-        reply_integer(&memory.reply, port_of(node, owner));
+        reply_integer(&memory.reply, node_core_port(node, owner));
         reply_bulk_cstr(&memory.reply, id);
         reply_map(&memory.reply, 0);
         slot = end + 1;
@@ -129,7 +122,7 @@ static void reply_shard(struct call *call, struct reply *reply, uint32_t worker,
     reply_bulk_cstr(reply, "id");
     reply_bulk_cstr(reply, id);
     reply_bulk_cstr(reply, "port");
-    reply_integer(reply, port_of(node, worker));
+    reply_integer(reply, node_core_port(node, worker));
     reply_bulk_cstr(reply, "ip");
     reply_bulk_cstr(reply, host);
     reply_bulk_cstr(reply, "endpoint");
@@ -186,7 +179,7 @@ void cmd_cluster_nodes(struct call *call)
     reply_memory_init(&memory, call->reply->resp, NULL, 0);
     for (uint32_t worker = 0; worker < node->worker_count; worker++) {
         bool myself = call->session->cluster ? call->session->port_worker == worker : worker == 0;
-        uint32_t port = port_of(node, worker);
+        uint32_t port = node_core_port(node, worker);
         worker_node_id(node, worker, id);
         snprintf(line, sizeof line, "%s %s:%u@%u %smaster - 0 0 %llu connected", id, host, port, port + 10000 <= 65535 ? port + 10000 : 0,
                  myself ? "myself," : "", (unsigned long long)atomic_load_explicit(&node->config_epoch, memory_order_relaxed));

@@ -69,7 +69,7 @@ void usage_cron(struct worker *worker)
 
 #ifdef POLLUX_JEMALLOC
 
-#define TEXT_OF(macro) TEXT_OF_TOKEN(macro)
+#define TEXT_OF(macro)       TEXT_OF_TOKEN(macro)
 #define TEXT_OF_TOKEN(token) #token
 
 static uint64_t allocator_figure(const char *name)
@@ -92,8 +92,8 @@ static void ask_allocator(struct memory_sample *sample)
 
 const char *usage_allocator(void)
 {
-    return "jemalloc-" TEXT_OF(JEMALLOC_VERSION_MAJOR) "." TEXT_OF(JEMALLOC_VERSION_MINOR) "." TEXT_OF(
-        JEMALLOC_VERSION_BUGFIX);
+    return "jemalloc-" TEXT_OF(JEMALLOC_VERSION_MAJOR) "." TEXT_OF(
+        JEMALLOC_VERSION_MINOR) "." TEXT_OF(JEMALLOC_VERSION_BUGFIX);
 }
 
 #else
@@ -156,8 +156,7 @@ void usage_read(struct worker *worker, struct usage *usage)
     /* The figures are not of one moment; none may contradict the others. */
     uint64_t own = (uint64_t)parts.malloc_bytes;
     usage->allocated = at_least(count_get(&sample->allocated_bytes), own) + stored - own;
-    usage->active =
-        at_least(count_get(&sample->active_bytes) + pages + mapped, usage->allocated);
+    usage->active = at_least(count_get(&sample->active_bytes) + pages + mapped, usage->allocated);
     usage->resident =
         at_least(count_get(&sample->resident_bytes) + pages + spare + mapped, usage->active);
 }

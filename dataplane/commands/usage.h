@@ -15,9 +15,7 @@
 struct node;
 struct worker;
 
-enum {
-    USAGE_SAMPLE_US = 100000
-};
+enum { USAGE_SAMPLE_US = 100000 };
 
 struct usage {
     uint64_t used, peak, startup, clients, tables, tickets; /* bytes */

@@ -14,6 +14,8 @@ int slot_move_held(struct worker *worker, uint16_t slot, uint32_t to)
     if (to == worker->index)
         return 0;
     count_add(&worker->stats.slots_moved_out, 1);
+    /* Many may give slots to one worker: the counter that is not its owner's alone. */
+    atomic_fetch_add_explicit(&node->workers[to]->stats.slots_moved_in, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&node->config_epoch, 1, memory_order_relaxed);
     atomic_store_explicit(&node->owner[slot], (uint8_t)to, memory_order_release);
     return 0;

@@ -62,6 +62,7 @@ void slot_write_begin(struct call *call, struct key *key)
     look_again(call, key);
     key->was_there = key->entry != NULL;
     key->expired_before = key->was_there && (key->entry->flags & ENTRY_EXPIRES) != 0;
+    key->deadline_before = key->expired_before ? entry_expiry_unix_ms(key->entry) : 0;
     key->bytes_before = key->was_there ? entry_total_bytes(key->entry) : 0;
 }
 
@@ -69,6 +70,15 @@ static void count(_Atomic int64_t *counter, int by)
 {
     if (by != 0)
         atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by,
+                              memory_order_relaxed);
+}
+
+static void count_deadline(_Atomic uint64_t *sum_ms, int64_t before, int64_t after)
+{
+    if (after != before)
+        atomic_store_explicit(sum_ms,
+                              atomic_load_explicit(sum_ms, memory_order_relaxed) +
+                                  (uint64_t)after - (uint64_t)before,
                               memory_order_relaxed);
 }
 
@@ -87,6 +97,8 @@ static void count_change(struct call *call, struct key *key)
         slot->value_bytes += entry_total_bytes(key->entry);
     slot->expires += (uint32_t)deadlines;
     count(&counts->expires, deadlines);
+    count_deadline(&counts->deadlines_ms, key->deadline_before,
+                   expires ? entry_expiry_unix_ms(key->entry) : 0);
     count(&counts->keys, keys);
     /* Words are shared between workers, so the bits change only when a slot fills or empties. */
     if (keys > 0 && slot->table.used == 1)

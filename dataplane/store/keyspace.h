@@ -40,6 +40,7 @@ _Static_assert(sizeof(struct slot) <= 72, "a slot is about one cache line");
 
 struct keyspace_count {
     _Alignas(64) _Atomic int64_t keys, expires;
+    _Atomic uint64_t deadlines_ms; /* their sum, modulo 2^64 */
 };
 
 struct keyspace;
@@ -73,6 +74,8 @@ struct keyspace *keyspace_get(const struct node *node, uint32_t db);
 struct keyspace *keyspace_need(struct node *node, uint32_t db);
 int64_t keyspace_keys(const struct keyspace *keyspace); /* sum over workers */
 int64_t keyspace_expires(const struct keyspace *keyspace);
+/* What entries with a deadline have left on average; 0: there are none. */
+int64_t keyspace_mean_ttl_ms(const struct keyspace *keyspace, int64_t now_unix_ms);
 /* First slot >= from that has keys, or -1. */
 int32_t keyspace_next_slot(const struct keyspace *keyspace, int32_t from);
 
@@ -104,6 +107,7 @@ struct key {
     bool failed, was_there, expired_before;
     uint64_t seen; /* gate.changes when `place` was found */
     uint64_t bytes_before;
+    int64_t deadline_before; /* where expired_before */
 };
 
 enum key_find_flag {
