@@ -97,7 +97,7 @@ int worker_create(struct worker **worker_out, struct node *node, uint32_t index,
     worker->memory = memory_create();
     atomic_init(&worker->running, true);
     atomic_init(&worker->start_result, 1);
-    rng_seed(&worker->rng, node->hash_seed ^ (0x5851f42d4c957f2d * (index + 1)));
+    rng_seed(&worker->rng, node->hash_seed ^ (UINT64_C(0x5851f42d4c957f2d) * (index + 1)));
     if (worker->command_stats == NULL || worker->slowlog == NULL || worker->latency == NULL || worker->lazyfree == NULL ||
         worker->evict == NULL || worker->journal == NULL || worker->memory == NULL ||
         mailroom_create(&worker->mail, index, node->worker_count, (uint32_t)node->config->worker_mailbox_size) < 0 ||
