@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "dataplane/client/client.h"
+#include "dataplane/commands/secret.h"
 
 enum { MONITOR_LINE_MAX_BYTES = 1 << 20 };
 
@@ -75,6 +76,13 @@ static void send_line(struct worker *worker, uint32_t to, const char *bytes, siz
     mail_call(worker, to, &line->call);
 }
 
+static struct text shown(const struct parsed *parsed, uint32_t position)
+{
+    if (secret_argument(parsed->command, parsed->argv, parsed->argc, position))
+        return (struct text){ SECRET_SHOWN, sizeof SECRET_SHOWN - 1 };
+    return parsed->argv[position];
+}
+
 void monitor_feed(struct client *client, const struct parsed *parsed)
 {
     struct worker *worker = client->worker;
@@ -87,7 +95,7 @@ void monitor_feed(struct client *client, const struct parsed *parsed)
     for (uint32_t i = 0; i < parsed->argc; i++) {
         if (parsed->argv[i].len_bytes > MONITOR_LINE_MAX_BYTES)
             return;
-        room += 4 * parsed->argv[i].len_bytes + 3;
+        room += 4 * shown(parsed, i).len_bytes + 3;
     }
     char *bytes = room <= MONITOR_LINE_MAX_BYTES * 8 ? malloc(room) : NULL;
     if (bytes == NULL)
@@ -97,7 +105,7 @@ void monitor_feed(struct client *client, const struct parsed *parsed)
                                  (client->flags & CLIENT_UNIX) != 0 ? "unix:" : "", client->peer);
     for (uint32_t i = 0; i < parsed->argc; i++) {
         bytes[at++] = ' ';
-        at += quoted(bytes + at, parsed->argv[i]);
+        at += quoted(bytes + at, shown(parsed, i));
     }
     bytes[at++] = '\r';
     bytes[at++] = '\n';

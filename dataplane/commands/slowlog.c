@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/directive.h"
 #include "dataplane/client/client.h"
 #include "dataplane/commands/functions.h"
 #include "dataplane/commands/gather.h"
+#include "dataplane/commands/secret.h"
 
 enum {
     HEADER_MAX_BYTES = 24, /* '$' or '*', 20 digits, CR LF */
@@ -68,41 +68,6 @@ void slowlog_destroy(struct slowlog *slowlog)
     free(slowlog);
 }
 
-/* ---- secrets ---- */
-
-static bool sensitive_directive(struct text name)
-{
-    const struct directive *directive = directive_find(name.data, name.len_bytes, NULL);
-
-    return directive != NULL && (directive->flags & DIRECTIVE_SENSITIVE) != 0;
-}
-
-static bool hello_secret(const struct call *call, uint32_t position)
-{
-    for (uint32_t i = 2; i + 2 < call->argc; i++) {
-        if (call_option(call, i, "setname")) {
-            i++;
-        } else if (call_option(call, i, "auth")) {
-            if (position == i + 1 || position == i + 2)
-                return true;
-            i += 2;
-        }
-    }
-    return false;
-}
-
-/* Names and passwords stay out of the log. */
-static bool is_secret(const struct call *call, uint32_t position)
-{
-    if (call->command->run == cmd_auth)
-        return position > 0 && call->argc <= 3;
-    if (call->command->run == cmd_hello)
-        return hello_secret(call, position);
-    if (call->command->run == cmd_config_set)
-        return position >= 3 && position % 2 == 1 && sensitive_directive(call->argv[position - 1]);
-    return false;
-}
-
 /* ---- one entry ---- */
 
 static char *put_bytes(char *at, const char *data, size_t len_bytes)
@@ -127,8 +92,8 @@ static char *put_argument(char *at, const struct call *call, uint32_t position)
     struct text text = call->argv[position];
     char note[CUT_NOTE_MAX_BYTES] = "";
 
-    if (is_secret(call, position))
-        return put_bulk(at, "", 0, "(redacted)");
+    if (secret_argument(call->command, call->argv, call->argc, position))
+        return put_bulk(at, "", 0, SECRET_SHOWN);
     if (text.len_bytes > SLOWLOG_ARGUMENT_MAX_BYTES) {
         snprintf(note, sizeof note, "... (%zu more bytes)",
                  text.len_bytes - SLOWLOG_ARGUMENT_MAX_BYTES);
