@@ -419,9 +419,8 @@ void cmd_client_help(struct call *call)
         "    Everything about this connection.",
         "KILL <ip:port>",
         "KILL <option> <value> [<option> <value> ...]",
-        "    Close connections: ADDR and LADDR <ip:port>, ID <id>, TYPE "
-        "(NORMAL|MASTER|REPLICA|PUBSUB),",
-        "    USER <name>, SKIPME (YES|NO).",
+        "    Close connections: ADDR and LADDR <ip:port>, ID <id>, USER <name>,",
+        "    TYPE (NORMAL|MASTER|REPLICA|PUBSUB), SKIPME (YES|NO).",
         "LIST [TYPE <type> | ID <id> ...]",
         "    Everything about all connections.",
         "NO-EVICT (ON|OFF)",

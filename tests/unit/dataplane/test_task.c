@@ -33,7 +33,7 @@ static void note_and_post_again(void *arg, struct task *task)
 
 Test(task, tasks_run_in_the_order_of_posting)
 {
-    struct task_inbox inbox = {0};
+    struct task_inbox inbox = {NULL};
     struct runner runner = {.inbox = &inbox};
     struct noted tasks[3];
 
@@ -52,7 +52,7 @@ Test(task, tasks_run_in_the_order_of_posting)
 
 Test(task, a_task_may_post_itself_again)
 {
-    struct task_inbox inbox = {0};
+    struct task_inbox inbox = {NULL};
     struct runner runner = {.inbox = &inbox};
     struct noted again = {.task = {.run = note_and_post_again}, .number = 1};
     struct noted once = {.task = {.run = note}, .number = 2};
@@ -111,7 +111,7 @@ static void *send_all(void *arg)
 Test(task, nothing_is_lost_or_overtaken_between_threads)
 {
     static struct counted tasks[SENDERS][TASKS_EACH];
-    struct task_inbox inbox = {0};
+    struct task_inbox inbox = {NULL};
     struct counter counter = {.in_order = true};
     struct sender senders[SENDERS];
     pthread_t threads[SENDERS];
