@@ -174,16 +174,16 @@ static size_t run_group(struct worker *worker, struct group *group)
 }
 
 /* Keeps what is left of a group's bytes, or goes on with it. */
-static void settle_group(struct worker *worker, struct group *group, size_t done)
+static void settle_group(struct group *group, size_t done)
 {
     struct client *client = group->client;
     bool may_parse = client_may_parse(client);
 
-    if (done != group->parsed_bytes)
-        resp_parser_reset(&client->parser);
     if (group->bad && done == group->parsed_bytes && may_parse) {
         protocol_error(client);
         may_parse = false;
+    } else if (group->bad || done != group->parsed_bytes) {
+        resp_parser_reset(&client->parser); /* what is kept is parsed again */
     }
     if ((client->flags & CLIENT_CLOSED) != 0) {
         input_free(&client->input);
@@ -195,11 +195,12 @@ static void settle_group(struct worker *worker, struct group *group, size_t done
         client_keep(client, group->data + done, group->len_bytes - done);
     if ((client->flags & CLIENT_CLOSED) != 0)
         return;
-    if (may_parse && (!group->complete || done != group->parsed_bytes))
+    if (may_parse && (!group->complete || done != group->parsed_bytes)) {
         client_continue_later(client);
-    else if (may_parse)
+    } else if (may_parse) {
+        client_resume_reading(client);
         client_finish_half_closed(client);
-    (void)worker;
+    }
 }
 
 void batch_run(struct worker *worker)
@@ -214,7 +215,7 @@ void batch_run(struct worker *worker)
         struct group *group = &batch->groups[g];
         size_t done = run_group(worker, group);
         group->client->flags &= ~(uint32_t)CLIENT_IN_BATCH;
-        settle_group(worker, group, done);
+        settle_group(group, done);
     }
     batch->group_count = 0;
     batch->parsed_count = 0;
@@ -237,7 +238,7 @@ static void run_and_go_on(struct worker *worker, struct group *group)
             struct group *earlier = &batch->groups[g];
             size_t done = run_group(worker, earlier);
             earlier->client->flags &= ~(uint32_t)CLIENT_IN_BATCH;
-            settle_group(worker, earlier, done);
+            settle_group(earlier, done);
         }
         size_t done = run_group(worker, group);
         may_go_on = round < BATCH_ROUNDS_MAX && client_may_parse(client) && done == group->parsed_bytes && !group->complete;
@@ -246,7 +247,7 @@ static void run_and_go_on(struct worker *worker, struct group *group)
         batch->arguments.used = 0;
         if (!may_go_on) {
             client->flags &= ~(uint32_t)CLIENT_IN_BATCH;
-            settle_group(worker, &rest, done);
+            settle_group(&rest, done);
             return;
         }
         batch->groups[0] = rest;

@@ -11,6 +11,7 @@
 enum {
     INPUT_WAITING_MAX_BYTES = 1 << 20, /* kept for a connection whose job is out; then reading pauses */
     CRON_CLIENTS_MIN = 64,             /* looked at in one cron, at least */
+    RESUMED_MAX = 64,                  /* clients whose input goes on in one turn; then others have theirs */
 };
 
 /* ---- replies into the stream ---- */
@@ -297,7 +298,7 @@ static void pause_reading(struct client *client)
     client->worker->driver->pause(client->worker->stream, client->conn);
 }
 
-static void resume_reading(struct client *client)
+void client_resume_reading(struct client *client)
 {
     if ((client->flags & CLIENT_READ_PAUSED) == 0 || client->conn == NULL)
         return;
@@ -350,7 +351,9 @@ static void client_bytes(struct worker *worker, struct client *client, const cha
 
 void client_finish_half_closed(struct client *client)
 {
-    if ((client->flags & CLIENT_HALF_CLOSED) != 0 && (client->flags & (CLIENT_WAITING | CLIENT_UNWATCHING | CLIENT_PAUSED | CLIENT_OUTPUT_FULL)) == 0)
+    enum { GOES_ON = CLIENT_WAITING | CLIENT_UNWATCHING | CLIENT_PAUSED | CLIENT_OUTPUT_FULL | CLIENT_RESUME };
+
+    if ((client->flags & CLIENT_HALF_CLOSED) != 0 && (client->flags & GOES_ON) == 0)
         client_close(client, true);
 }
 
@@ -448,28 +451,40 @@ static void forget(struct client *client)
         client_free(client);
 }
 
+/* True: it had input that could be parsed. */
+static bool resume(struct worker *worker, struct client *client)
+{
+    size_t len = input_len(&client->input);
+
+    if (client->conn == NULL) {
+        forget(client);
+        return false;
+    }
+    if (!client_may_parse(client))
+        return false;
+    if (len <= INPUT_WAITING_MAX_BYTES)
+        client_resume_reading(client);
+    if (len > 0)
+        batch_add(worker, client, client->input.data + client->input.start, len, true);
+    else
+        client_finish_half_closed(client);
+    return len > 0;
+}
+
 void clients_resume(struct worker *worker)
 {
     struct client_list *list = worker->clients;
-    struct client *client;
+    unsigned served = 0;
 
-    redo_jobs(worker); /* a job that ends at once puts its client on the list */
-    client = list->resume_first;
-    list->resume_first = NULL;
-    while (client != NULL) {
-        struct client *next = client->resume_next;
+    redo_jobs(worker);
+    /* Those that are put behind the last one have had their turn. */
+    for (struct client *client = NULL, *last = list->resume_last; client != last && served < RESUMED_MAX;) {
+        client = list->resume_first;
+        if (client == NULL)
+            break;
+        list->resume_first = client->resume_next;
         client->flags &= ~(uint32_t)CLIENT_RESUME;
-        if (client->conn == NULL) {
-            forget(client);
-        } else if (client_may_parse(client)) {
-            if (input_len(&client->input) <= INPUT_WAITING_MAX_BYTES)
-                resume_reading(client);
-            if (input_len(&client->input) > 0)
-                batch_add(worker, client, client->input.data + client->input.start, input_len(&client->input), true);
-            else
-                client_finish_half_closed(client);
-        }
-        client = next;
+        served += resume(worker, client);
     }
     batch_run(worker);
 }
@@ -519,8 +534,13 @@ static bool over_limit(struct client *client, int64_t now_unix_ms)
 
 bool client_check_output(struct client *client)
 {
-    if (client->conn == NULL || client->conn->pending_bytes <= OUTPUT_ANONYMOUS_MAX_BYTES ||
-        !over_limit(client, client->worker->now_unix_ms))
+    if (client->conn == NULL)
+        return true;
+    if (client->reply.failed) { /* a reply is missing: what follows would be out of step */
+        client_close(client, false);
+        return false;
+    }
+    if (client->conn->pending_bytes <= OUTPUT_ANONYMOUS_MAX_BYTES || !over_limit(client, client->worker->now_unix_ms))
         return true;
     count_add(&client->worker->stats.output_buffer_limit_disconnects, 1);
     client_close(client, false);

@@ -1,0 +1,299 @@
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataplane/client/client.h"
+#include "tests/stress/harness.h"
+
+/* Workers turned by hand: what arrives, and when, is the test's. */
+static struct harness *h;
+static struct peer *peer;      /* at worker 0 */
+static char near[16], far[16]; /* keys of worker 0 and of worker 1 */
+
+static void start(void)
+{
+    h = harness_create(&(struct harness_options){.workers = 2});
+    peer = peer_create(h, 0);
+    harness_name(h, 0, 0, near);
+    harness_name(h, 1, 0, far);
+}
+
+static void stop(void)
+{
+    peer_close(peer);
+    harness_stop(h);
+    cr_assert(harness_check(h));
+    harness_destroy(h);
+}
+
+TestSuite(batch, .init = start, .fini = stop);
+
+static void expect_status(const char *text)
+{
+    struct answer answer = peer_answer(peer);
+
+    cr_assert(answer_is(&answer, text), "%s is not %s", answer.text, text);
+    answer_free(&answer);
+}
+
+Test(batch, commands_in_single_bytes)
+{
+    const char *bytes = "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$2\r\n\r\n\r\nPING hello\r\nGET a\r\n";
+
+    for (const char *byte = bytes; *byte != '\0'; byte++) {
+        peer_add_raw(peer, byte, 1);
+        peer_flush(peer);
+        harness_idle(h);
+    }
+    cr_assert(peer_got(peer, "+OK\r\n$5\r\nhello\r\n$2\r\n\r\n\r\n"));
+}
+
+Test(batch, a_pipeline_longer_than_many_batches_is_answered_in_order)
+{
+    enum { COMMANDS = 20000 };
+
+    for (unsigned i = 0; i < COMMANDS; i++)
+        peer_add(peer, "INCR %s", near);
+    peer_flush(peer);
+    for (int i = 0; i < COMMANDS; i++)
+        cr_assert_eq(peer_number(peer), i + 1);
+}
+
+Test(batch, near_and_far_keys_of_a_pipeline_keep_their_order)
+{
+    for (unsigned i = 0; i < 500; i++) {
+        peer_add(peer, "APPEND %s x", i % 3 == 0 ? near : far);
+        peer_add(peer, "STRLEN %s", i % 3 == 0 ? near : far);
+        peer_add(peer, "MGET %s %s", near, far);
+        peer_add(peer, "GET %s", near);
+        peer_add(peer, "GET %s", far);
+    }
+    peer_flush(peer);
+    for (size_t i = 0; i < 500; i++) {
+        size_t nears = i / 3 + 1, fars = i + 1 - nears;
+        size_t len = i % 3 == 0 ? nears : fars;
+        cr_assert_eq(peer_number(peer), (int64_t)len);
+        cr_assert_eq(peer_number(peer), (int64_t)len);
+        struct answer both = peer_answer(peer);
+        cr_assert_eq(both.count, 2);
+        cr_assert_eq(both.items[0].len_bytes, nears);
+        cr_assert_eq(both.items[1].len_bytes, fars);
+        answer_free(&both);
+        struct answer value = peer_answer(peer);
+        cr_assert_eq(value.len_bytes, nears);
+        answer_free(&value);
+        value = peer_answer(peer);
+        cr_assert_eq(value.len_bytes, fars);
+        answer_free(&value);
+    }
+}
+
+/* More arguments than the batch has room for, with commands before and behind in the same bytes. */
+Test(batch, commands_with_very_many_arguments)
+{
+    enum { KEYS = 5000 };
+    char names[KEYS][16];
+    const char *words[1 + 2 * KEYS] = {"MSET"};
+
+    for (unsigned i = 0; i < KEYS; i++) {
+        snprintf(names[i], sizeof names[i], "many%u", i);
+        words[1 + 2 * i] = words[2 + 2 * i] = names[i];
+    }
+    peer_add(peer, "PING");
+    peer_add_words(peer, 1 + 2 * KEYS, words);
+    peer_add(peer, "GET many17");
+    words[0] = "MGET";
+    for (unsigned i = 0; i < KEYS; i++)
+        words[1 + i] = names[i];
+    peer_add_words(peer, 1 + KEYS, words);
+    peer_add(peer, "GET many4999");
+    peer_flush(peer);
+    expect_status("PONG");
+    expect_status("OK");
+    expect_status("many17");
+    struct answer all = peer_answer(peer);
+    cr_assert_eq(all.count, KEYS);
+    for (unsigned i = 0; i < KEYS; i++)
+        cr_assert(answer_is(&all.items[i], names[i]));
+    answer_free(&all);
+    expect_status("many4999");
+}
+
+/* All of it comes in one piece, more than runs in two turns; the end in the next. */
+Test(batch, the_end_behind_a_long_pipeline_waits_for_its_answers)
+{
+    enum { COMMANDS = PIPE_PIECE_BYTES / 6 };
+
+    for (unsigned i = 0; i < COMMANDS; i++)
+        peer_add_raw(peer, "PING\r\n", 6);
+    peer_flush(peer);
+    pipe_end(peer->pipe);
+    for (unsigned i = 0; i < COMMANDS; i++)
+        expect_status("PONG");
+    cr_assert(peer_got(peer, "") && peer->closed);
+}
+
+Test(batch, the_end_behind_a_command_that_travels_waits_for_its_answer)
+{
+    peer_add(peer, "SET %s 1", far);
+    peer_add(peer, "INCR %s", far);
+    peer_add_raw(peer, "PI", 2); /* cut off: there is no answer to that */
+    peer_flush(peer);
+    pipe_end(peer->pipe);
+    cr_assert(peer_got(peer, "+OK\r\n:2\r\n") && peer->closed);
+}
+
+Test(batch, a_malformed_request_behind_a_command_that_travels)
+{
+    peer_add(peer, "SET %s 1", far);
+    peer_add_raw(peer, "*2\r\n$3\r\nGET\r\n+\r\n", 17);
+    peer_flush(peer);
+    cr_assert(peer_got(peer, "+OK\r\n-ERR Protocol error: expected '$', got '+'\r\n"));
+    cr_assert(peer->closed);
+}
+
+/* Sends as much as worker 0 takes while worker 1 has no turn. */
+static size_t send_meanwhile(const char *bytes, size_t len_bytes)
+{
+    size_t sent = 0;
+    ssize_t taken;
+
+    while ((taken = pipe_send(peer->pipe, bytes + sent, len_bytes - sent, 0)) > 0) {
+        sent += (size_t)taken;
+        for (unsigned i = 0; i < PIPE_IN_BYTES / PIPE_PIECE_BYTES; i++)
+            harness_turn(h, 0);
+    }
+    return sent;
+}
+
+static void send_rest(const char *bytes, size_t len_bytes)
+{
+    while (len_bytes > 0) {
+        harness_idle(h);
+        ssize_t taken = pipe_send(peer->pipe, bytes, len_bytes, 0);
+        cr_assert(taken > 0, "reading has stopped with %zu bytes to go", len_bytes);
+        bytes += taken;
+        len_bytes -= (size_t)taken;
+    }
+}
+
+/* While a job is out not everything is read; when it is back, the rest of a command that has begun
+ * to arrive must be. */
+Test(batch, a_large_value_behind_a_command_that_travels)
+{
+    enum { VALUE_BYTES = 3 * 1024 * 1024 };
+    char *bytes = malloc(VALUE_BYTES + 256);
+    int len = snprintf(bytes, 256, "SET %s 1\r\n*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n$%d\r\n", far,
+                       VALUE_BYTES);
+
+    memset(bytes + len, 'v', VALUE_BYTES);
+    memcpy(bytes + len + VALUE_BYTES, "\r\n", 2);
+    size_t all = (size_t)len + VALUE_BYTES + 2;
+    size_t sent = send_meanwhile(bytes, all);
+    cr_assert(sent < all, "everything was read while a job was out");
+    send_rest(bytes + sent, all - sent);
+    cr_assert(peer_got(peer, "+OK\r\n+OK\r\n"));
+    free(bytes);
+}
+
+/* The same with many short commands: the last of them has come only in part. */
+Test(batch, much_input_behind_a_command_that_travels)
+{
+    enum { COMMANDS = 1200, VALUE_BYTES = 1000 };
+    char *bytes = malloc(COMMANDS * (VALUE_BYTES + 32)), value[VALUE_BYTES + 1];
+    size_t all = (size_t)sprintf(bytes, "SET %s 1\r\n", far);
+
+    memset(value, 'v', VALUE_BYTES);
+    value[VALUE_BYTES] = '\0';
+    for (unsigned i = 0; i < COMMANDS - 1; i++)
+        all += (size_t)sprintf(bytes + all, "PING %s\r\n", value);
+    size_t sent = send_meanwhile(bytes, all);
+    send_rest(bytes + sent, all - sent);
+    expect_status("OK");
+    for (unsigned i = 0; i < COMMANDS - 1; i++)
+        expect_status(value);
+    free(bytes);
+}
+
+/* Unsent output stops parsing, and nothing is lost of what waits. */
+Test(batch, a_peer_that_does_not_read_is_not_served_until_it_does)
+{
+    enum { VALUE_BYTES = 1 << 20, GETS = 100 };
+    char *value = malloc(VALUE_BYTES + 1);
+    const char *words[] = {"SET", near, value};
+
+    memset(value, 'v', VALUE_BYTES);
+    value[VALUE_BYTES] = '\0';
+    peer_add_words(peer, 3, words);
+    for (unsigned i = 0; i < GETS; i++)
+        peer_add(peer, "GET %s", near);
+    peer_add(peer, "PING");
+    peer_flush(peer);
+    harness_idle(h);
+    cr_assert_leq(h->node->workers[0]->clients->first->conn->pending_bytes,
+                  (uint64_t)OUTPUT_PARSE_MAX_BYTES + 2 * VALUE_BYTES);
+    expect_status("OK");
+    for (unsigned i = 0; i < GETS; i++) {
+        struct answer answer = peer_answer(peer);
+        cr_assert_eq(answer.len_bytes, VALUE_BYTES);
+        answer_free(&answer);
+    }
+    expect_status("PONG");
+    free(value);
+}
+
+Test(batch, a_reply_without_memory_closes_the_connection)
+{
+    pipes_starve(h->node->workers[0]->stream, 0, 1);
+    struct peer *starved = peer_create(h, 0);
+
+    starved->may_be_closed = true;
+    peer_add(starved, "PING");
+    peer_add(starved, "PING");
+    peer_flush(starved);
+    cr_assert(peer_got(starved, "") && starved->closed);
+    peer_close(starved);
+}
+
+Test(batch, a_reply_that_travels_without_memory_closes_the_connection)
+{
+    pipes_starve(h->node->workers[0]->stream, 0, 1);
+    struct peer *starved = peer_create(h, 0);
+
+    starved->may_be_closed = true;
+    peer_add(starved, "GET %s", far);
+    peer_flush(starved);
+    cr_assert(peer_got(starved, "") && starved->closed);
+    peer_close(starved);
+}
+
+/* Many connections may go on at one moment: each has its turn, but not all in the same one. */
+Test(batch, the_end_of_a_pause_does_not_serve_everybody_in_one_turn)
+{
+    enum { WAITING = 300, COMMANDS = 1000 };
+    struct peer *waiting[WAITING];
+    uint64_t longest = 0; /* turn, in commands */
+
+    peer_send(peer, "CLIENT PAUSE 1000000");
+    cr_assert(peer_got(peer, "+OK\r\n"));
+    for (unsigned i = 0; i < WAITING; i++) {
+        waiting[i] = peer_create(h, 0);
+        for (unsigned k = 0; k < COMMANDS; k++)
+            peer_add_raw(waiting[i], "PING\r\n", 6);
+        peer_flush(waiting[i]);
+    }
+    harness_idle(h);
+    peer_send(peer, "CLIENT UNPAUSE");
+    uint64_t first = count_get(&h->node->workers[0]->stats.commands);
+    for (bool any = true; any;) {
+        uint64_t before = count_get(&h->node->workers[0]->stats.commands);
+        any = harness_turn(h, 0);
+        uint64_t commands = count_get(&h->node->workers[0]->stats.commands) - before;
+        longest = commands > longest ? commands : longest;
+    }
+    cr_assert_eq(count_get(&h->node->workers[0]->stats.commands) - first, WAITING * COMMANDS + 1);
+    cr_assert_leq(longest, 100 * COMMANDS);
+    for (unsigned i = 0; i < WAITING; i++)
+        peer_close(waiting[i]);
+}
