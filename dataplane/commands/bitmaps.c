@@ -101,8 +101,6 @@ static bool clip_range(int64_t start, int64_t end, bool in_bits, size_t len_byte
 {
     int64_t total = in_bits ? (int64_t)len_bytes * 8 : (int64_t)len_bytes;
 
-    if (start < 0 && end < 0 && start > end)
-        return false;
     start = start < 0 ? (start < -total ? 0 : start + total) : start;
     end = end < 0 ? (end < -total ? 0 : end + total) : end;
     if (end >= total)
@@ -151,7 +149,9 @@ void cmd_bitcount(struct call *call)
     if (call->argc == 5 && !read_unit(call, 4, &in_bits))
         return;
     struct text text = entry_string(key.entry, number);
-    if (!clip_range(start, end, in_bits, text.len_bytes, &first, &last)) {
+    /* Redis asks this before it clips, and only here: BITPOS of such a range looks at the first bit. */
+    bool backwards = start < 0 && end < 0 && start > end;
+    if (backwards || !clip_range(start, end, in_bits, text.len_bytes, &first, &last)) {
         reply_integer(call->reply, 0);
         return;
     }
