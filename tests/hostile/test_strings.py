@@ -1,6 +1,4 @@
 """Numbers, offsets and lengths at and beyond their limits, on strings and bitmaps."""
-import time
-
 from harness.oracle import start_oracle
 from harness.resp import Err, shown
 from harness.runner import case
@@ -56,8 +54,10 @@ def big_offset_commands():
         if edge.isdigit() and int(edge) <= 4294967295 and edge not in ("0", "1", "00", "01"):
             continue
         yield from [("SETRANGE", "big", edge, "x"), ("SETBIT", "big", edge, "1"),
-                    ("BITFIELD", "big", "SET", "u8", edge, "1"),
-                    ("BITFIELD", "big", "SET", "u8", "#" + edge, "1"), ("DEL", "big")]
+                    ("BITFIELD", "big", "SET", "u8", edge, "1"), ("DEL", "big")]
+        # Redis multiplies without a check: -2^63 times 8 becomes 0 there.
+        if edge not in ("-9223372036854775808", "-9223372036854775807"):
+            yield ("BITFIELD", "big", "SET", "u8", "#" + edge, "1")
     for offset in ("536870912", "536870911", "4294967296"):
         yield ("SETRANGE", "big", offset, "xx")
         yield ("SETRANGE", "big", offset, "")
@@ -105,7 +105,9 @@ def test_maximum_length(t):
 
 @case(workers=(1, 4), pollux=True)
 def test_lcs_of_long_strings(t):
-    """The table of LCS grows with the product of the lengths: refused beyond a limit."""
+    """The table of LCS grows with the product of the lengths: refused beyond a limit.
+
+    What is not refused may not keep others waiting, which the prober measures."""
     server = t.start()
     with Watch(t, server, grow_mb=200):
         conn = t.connect(server, timeout=30)
@@ -114,10 +116,7 @@ def test_lcs_of_long_strings(t):
         for size in (100, 1000, 4000, 16_000, 66_000, 1_000_000, 20_000_000):
             conn.must("SET", a, "ab" * (size // 2))
             conn.must("SET", b, "ba" * (size // 2))
-            began = time.monotonic()
             replies = [conn("LCS", a, b, *options) for options in ((), ("LEN",), ("IDX",))]
-            took = time.monotonic() - began
-            assert took < 1.5, f"three LCS of {size} bytes took {took:.1f} s"
             errors = [reply for reply in replies if isinstance(reply, Err)]
             refused += len(errors)
             if size <= 4000:
