@@ -118,6 +118,7 @@ static void client_free(struct client *client)
     unlink_client(list, client);
     multi_discard(client);
     free(client->watches);
+    free(client->watch_bits);
     resp_parser_fini(&client->parser);
     input_free(&client->input);
     free(client->plan);
@@ -341,6 +342,11 @@ static void client_bytes(struct worker *worker, struct client *client, const cha
         batch_run(worker); /* its earlier bytes may end in the middle of a command */
     client->rx_bytes += len_bytes;
     client->last_active_unix_ms = worker->now_unix_ms;
+    if (worker_turn_long(worker) && client_may_parse(client)) {
+        if (client_keep(client, data, len_bytes))
+            client_continue_later(client);
+        return;
+    }
     if (input_len(&client->input) == 0 && client_may_parse(client)) {
         batch_add(worker, client, data, len_bytes, false);
         return;
@@ -478,7 +484,7 @@ void clients_resume(struct worker *worker)
 
     redo_jobs(worker);
     /* Those that are put behind the last one have had their turn. */
-    for (struct client *client = NULL, *last = list->resume_last; client != last && served < RESUMED_MAX;) {
+    for (struct client *client = NULL, *last = list->resume_last; client != last && served < RESUMED_MAX && !worker_turn_long(worker);) {
         client = list->resume_first;
         if (client == NULL)
             break;

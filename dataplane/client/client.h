@@ -76,7 +76,8 @@ struct client {
     struct client *next, *previous;   /* the worker's list */
     struct client *resume_next;
     struct multi multi;
-    struct job_watch *watches; uint32_t watch_count, watch_capacity; /* keys owned (malloc) */
+    struct job_watch *watches; uint32_t watch_count, watch_capacity; /* each slot once */
+    uint64_t *watch_bits; /* [SLOTS / 64], once there are more than a few: the slots in watches */
     struct plan *plan;             /* NULL: no scattered burst */
     int64_t created_unix_ms;
     int64_t output_soft_since_unix_ms; /* soft output limit exceeded since; 0: not */

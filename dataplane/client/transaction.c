@@ -7,7 +7,7 @@
 #include "dataplane/slots/crc16.h"
 #include "dataplane/slots/watch.h"
 
-enum { MULTI_STEP = 8, WATCH_STEP = 8 };
+enum { MULTI_STEP = 8, WATCH_STEP = 8, WATCH_SEARCH_MAX = 64 };
 
 /* ---- the queue ---- */
 
@@ -104,10 +104,10 @@ void cmd_discard(struct call *call)
 
 static void forget_watches(struct client *client)
 {
-    for (uint32_t i = 0; i < client->watch_count; i++)
-        free((void *)(uintptr_t)client->watches[i].key.data);
     free(client->watches);
+    free(client->watch_bits);
     client->watches = NULL;
+    client->watch_bits = NULL;
     client->watch_count = client->watch_capacity = 0;
 }
 
@@ -156,14 +156,34 @@ uint32_t client_exec(struct client *client, const struct parsed *parsed)
 
 /* ---- watches ---- */
 
-static bool remember_watch(struct client *client, struct text key, uint16_t slot)
+/* Does the client watch something in this slot already? A client may name any number of keys, so a list is searched only while it is short. */
+static bool slot_watched(struct client *client, uint16_t slot)
 {
-    char *copy;
-
+    if (client->watch_bits != NULL)
+        return (client->watch_bits[slot / 64] >> (slot % 64) & 1) != 0;
     for (uint32_t i = 0; i < client->watch_count; i++)
-        if (client->watches[i].db == client->session.db && client->watches[i].key.len_bytes == key.len_bytes &&
-            memcmp(client->watches[i].key.data, key.data, key.len_bytes) == 0)
+        if (client->watches[i].slot == slot)
             return true;
+    return false;
+}
+
+static bool start_watch_bits(struct client *client)
+{
+    client->watch_bits = calloc(SLOTS / 64, sizeof *client->watch_bits);
+    if (client->watch_bits == NULL)
+        return false;
+    for (uint32_t i = 0; i < client->watch_count; i++)
+        client->watch_bits[client->watches[i].slot / 64] |= (uint64_t)1 << (client->watches[i].slot % 64);
+    return true;
+}
+
+/* The records themselves stand in the slots; the client only knows where. */
+static bool remember_watch(struct client *client, uint16_t slot)
+{
+    if (slot_watched(client, slot))
+        return true;
+    if (client->watch_count == WATCH_SEARCH_MAX && client->watch_bits == NULL && !start_watch_bits(client))
+        return false;
     if (client->watch_count == client->watch_capacity) {
         uint32_t capacity = client->watch_capacity == 0 ? WATCH_STEP : client->watch_capacity * 2;
         struct job_watch *grown = realloc(client->watches, capacity * sizeof *grown);
@@ -172,11 +192,9 @@ static bool remember_watch(struct client *client, struct text key, uint16_t slot
         client->watches = grown;
         client->watch_capacity = capacity;
     }
-    copy = malloc(key.len_bytes + 1);
-    if (copy == NULL)
-        return false;
-    memcpy(copy, key.data, key.len_bytes);
-    client->watches[client->watch_count++] = (struct job_watch){ .db = client->session.db, .key = { copy, key.len_bytes }, .slot = slot };
+    client->watches[client->watch_count++] = (struct job_watch){ .slot = slot };
+    if (client->watch_bits != NULL)
+        client->watch_bits[slot / 64] |= (uint64_t)1 << (slot % 64);
     return true;
 }
 
@@ -205,7 +223,7 @@ uint32_t client_watch(struct client *client, struct parsed *parsed)
     }
     job = job_create(client->worker, JOB_COMMANDS, &client->session, &command, 1, NULL, 0);
     for (uint32_t i = 1; job != NULL && i < parsed->argc; i++) {
-        if (!remember_watch(client, parsed->argv[i], crc16_slot(parsed->argv[i].data, parsed->argv[i].len_bytes))) {
+        if (!remember_watch(client, crc16_slot(parsed->argv[i].data, parsed->argv[i].len_bytes))) {
             job_destroy(job);
             job = NULL;
         }

@@ -139,8 +139,6 @@ struct job *job_create(struct worker *worker, enum job_kind kind, const struct s
         for (uint32_t a = 0; a < commands[i].argc; a++)
             bytes += commands[i].argv[a].len_bytes + 1;
     }
-    for (uint32_t i = 0; i < watch_count; i++)
-        bytes += watches[i].key.len_bytes;
     size_t at_commands = aligned(sizeof(struct job));
     size_t at_watches = at_commands + aligned(count * sizeof(struct job_command));
     size_t at_argv = at_watches + aligned(watch_count * sizeof(struct job_watch));
@@ -176,12 +174,8 @@ struct job *job_create(struct worker *worker, enum job_kind kind, const struct s
             to += from.len_bytes + 1;
         }
     }
-    for (uint32_t i = 0; i < watch_count; i++) {
+    for (uint32_t i = 0; i < watch_count; i++)
         job->watches[i] = watches[i];
-        job->watches[i].key.data = to;
-        memcpy(to, watches[i].key.data, watches[i].key.len_bytes);
-        to += watches[i].key.len_bytes;
-    }
     reply_memory_init(&job->reply, session->resp, block + at_reply, reply_bytes);
     reply_memory_init(&job->walk, session->resp, NULL, 0);
     return job;

@@ -39,7 +39,7 @@ struct job_command {
     struct call_key key;        /* of a command with one key, computed when it arrived; position 0: none */
 };
 
-struct job_watch { uint32_t db; struct text key; uint16_t slot; };
+struct job_watch { uint16_t slot; }; /* a slot that holds watch records of the client */
 
 struct job {
     struct mail_wait wait;
