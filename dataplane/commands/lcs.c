@@ -7,9 +7,9 @@
 #include "dataplane/store/keyspace.h"
 
 enum {
-    LCS_CELLS_MAX =
-        1
-        << 28, /* 1 GiB of table; larger inputs are refused, as they would stop the worker for seconds */
+    /* 64 MiB of table, two strings of 4 KiB: some 60 ms. Larger inputs are refused, as everybody
+     * else on this worker would wait for them. */
+    LCS_CELLS_MAX = 1 << 24,
 };
 
 struct lcs_options {
