@@ -202,7 +202,8 @@ static bool insert(struct call *call, struct key *key, struct entry *entry)
     return true;
 }
 
-/* The entry functions have returned what now stands for the key; the old one is gone. */
+/* The entry functions have returned what now stands for the key; the old one is gone, so `before`,
+ * its deadline, must have been read ahead of them (and not in the same list of arguments). */
 static bool stands_now(struct call *call, struct key *key, struct entry *entry, int64_t before)
 {
     if (entry == NULL)
@@ -287,7 +288,9 @@ static bool set_value(struct call *call, struct key *key, const struct value *va
         if (!insert(call, key, make(memory, key->name, value, expiry_unix_ms)))
             return false;
     } else if (same_make(key, expiry_unix_ms)) {
-        if (!stands_now(call, key, change(memory, key->entry, value), key_expiry(key)))
+        int64_t before = key_expiry(key);
+
+        if (!stands_now(call, key, change(memory, key->entry, value), before))
             return false;
         move_deadline(call, key, expiry_unix_ms);
     } else if (!exchange(call, key, make(memory, key->name, value, expiry_unix_ms))) {
@@ -319,8 +322,10 @@ bool key_append(struct call *call, struct key *key, struct text tail)
         return key_set_string(call, key, tail, -1);
     if (!writable(call, key))
         return false;
+    int64_t before = key_expiry(key);
+
     return stands_now(call, key, entry_string_append(call->worker->memory, key->entry, tail),
-                      key_expiry(key));
+                      before);
 }
 
 char *key_string_writable(struct call *call, struct key *key, size_t len_bytes)
@@ -336,8 +341,10 @@ char *key_string_writable(struct call *call, struct key *key, size_t len_bytes)
         set_access(call, key->entry);
     }
     look_again(call, key);
+    int64_t before = key_expiry(key);
+
     if (!stands_now(call, key, entry_string_writable(memory, key->entry, len_bytes, &data),
-                    key_expiry(key)))
+                    before))
         return NULL;
     return data;
 }
@@ -347,8 +354,10 @@ bool key_set_expiry(struct call *call, struct key *key, int64_t expiry_unix_ms)
     if (!writable(call, key))
         return false;
     assert(key->entry != NULL);
+    int64_t before = key_expiry(key);
+
     return stands_now(call, key, entry_set_expiry(call->worker->memory, key->entry, expiry_unix_ms),
-                      key_expiry(key));
+                      before);
 }
 
 /* Takes the entry out of its table. The caller releases it when nothing needs the name any more. */
