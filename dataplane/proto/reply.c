@@ -453,6 +453,8 @@ static void start_over(struct reply_memory *memory)
 
 static void take_small(struct reply_memory *memory, uint64_t bytes, struct reply *to)
 {
+    if (bytes == 0) /* there may be no small buffer */
+        return;
     reply_bytes(to, memory->small + memory->small_taken, bytes);
     memory->small_taken += bytes;
     memory->total_bytes -= bytes;
