@@ -147,7 +147,7 @@ static void debug_htstats(struct call *call)
         write_tables(&figures, &report);
     report_format(&report, "[Expires HT]\n number of elements: %lld\n",
                   (long long)(keyspace == NULL ? 0 : keyspace_expires(keyspace)));
-    report_reply(&report, call);
+    report_reply(&report, call->reply);
 }
 
 static void debug_htstats_key(struct call *call)

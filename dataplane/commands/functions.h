@@ -187,10 +187,10 @@ void gather_latency_doctor(struct worker *worker, struct call *call, struct repl
                            uint64_t *number);
 void gather_memory_stats(struct worker *worker, struct call *call, struct reply_memory *part,
                          uint64_t *number);
-void gather_memory_purge(struct worker *worker, struct call *call, struct reply_memory *part,
-                         uint64_t *number);
 
 /* CMD_CONTROL */
+void control_memory_purge(struct call *call, struct gather_part *part);
+void control_memory_malloc_stats(struct call *call, struct gather_part *part);
 void control_config_set(struct call *call, struct gather_part *part);
 void control_config_rewrite(struct call *call, struct gather_part *part);
 void control_debug(struct call *call, struct gather_part *part);

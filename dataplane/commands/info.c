@@ -49,7 +49,7 @@ void cmd_info(struct call *call)
         report_format(&report, "%s# %s\r\n", report.len_bytes > 0 ? "\r\n" : "", sections[i].title);
         sections[i].write(call, &report);
     }
-    report_reply(&report, call);
+    report_reply(&report, call->reply);
 }
 
 void info_number(struct report *report, const char *name, uint64_t value)

@@ -359,7 +359,7 @@ void cmd_latency_graph(struct call *call)
     }
     draw(call, merged.events[0], &report);
     merged_fini(&merged);
-    report_reply(&report, call);
+    report_reply(&report, call->reply);
 }
 
 static void describe(const struct merged_event *event, struct report *report)
@@ -408,7 +408,7 @@ void cmd_latency_doctor(struct call *call)
                         "where it is longer than its CPU time, other processes held the core.\n");
     }
     merged_fini(&merged);
-    report_reply(&report, call);
+    report_reply(&report, call->reply);
 }
 
 void cmd_latency_help(struct call *call)

@@ -65,12 +65,12 @@ void report_format(struct report *report, const char *format, ...)
         report->len_bytes += (size_t)len;
 }
 
-void report_reply(struct report *report, struct call *call)
+void report_reply(struct report *report, struct reply *reply)
 {
     if (report->failed)
-        reply_error(call->reply, "-OOM no memory for the text");
+        reply_error(reply, "-OOM no memory for the text");
     else
-        reply_verbatim(call->reply, "txt",
+        reply_verbatim(reply, "txt",
                        (struct text){report->text != NULL ? report->text : "", report->len_bytes});
     free(report->text);
     *report = (struct report){0};

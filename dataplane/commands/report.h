@@ -19,7 +19,7 @@ void report_text(struct report *report, const char *text);
 __attribute__((format(printf, 2, 3))) void report_format(struct report *report, const char *format,
                                                          ...);
 /* A verbatim string (a bulk string in RESP2). */
-void report_reply(struct report *report, struct call *call);
+void report_reply(struct report *report, struct reply *reply);
 
 enum { REPORT_SIZE_MAX = 32 };
 /* "1.50M", as Redis writes sizes for people. */

@@ -57,7 +57,7 @@ void usage_cron(struct worker *worker)
 
     show(&stats->page_bytes, used_bytes);
     show(&stats->spare_page_bytes, spare_bytes);
-    show(&stats->wheel_bytes, wheel_bytes(worker->wheel));
+    show(&stats->wheel_bytes, wheel_bytes(worker->wheel) - wheel_empty_bytes());
     show(&stats->expiry_backlog_ms, wheel_backlog_ms(worker->wheel, worker->now_unix_ms));
     if (worker->index != 0)
         return;
@@ -144,7 +144,7 @@ void usage_read(struct worker *worker, struct usage *usage)
     uint64_t mapped = (uint64_t)parts.mapped_bytes;
     *usage = (struct usage){
         .used = used_now(node),
-        .startup = (uint64_t)evict_fixed_bytes(node),
+        .startup = (uint64_t)evict_fixed_bytes(node) + node->worker_count * wheel_empty_bytes(),
         .clients = sum(node, offsetof(struct worker_stats, client_bytes)),
         .tables = (uint64_t)parts.line_bytes,
         .tickets = sum(node, offsetof(struct worker_stats, wheel_bytes)),

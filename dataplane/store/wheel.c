@@ -482,7 +482,12 @@ uint64_t wheel_backlog_ms(const struct wheel *wheel, int64_t now_unix_ms)
     return next < now_unix_ms ? (uint64_t)now_unix_ms - (uint64_t)next : 0;
 }
 
+size_t wheel_empty_bytes(void)
+{
+    return memory_usable(sizeof(struct wheel));
+}
+
 size_t wheel_bytes(const struct wheel *wheel)
 {
-    return memory_usable(sizeof(*wheel)) + wheel->segment_bytes;
+    return wheel_empty_bytes() + wheel->segment_bytes;
 }

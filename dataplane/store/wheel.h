@@ -111,5 +111,6 @@ uint64_t wheel_stale(const struct wheel *wheel); /* an estimate from what was no
 /* How far behind the work is: for INFO. */
 uint64_t wheel_backlog_ms(const struct wheel *wheel, int64_t now_unix_ms);
 size_t wheel_bytes(const struct wheel *wheel);
+size_t wheel_empty_bytes(void); /* of that, what it takes without a ticket */
 
 #endif
