@@ -27,7 +27,8 @@ enum {
     BACKGROUND_BUSY_US = 10,     /* a turn's background work while bytes arrive ... */
     BACKGROUND_IDLE_US = 50,     /* ... and while none do */
     SPIN_US = 20,                /* for an answer, before sleeping: a wake-up costs more */
-    MAIL_ROUNDS = 4,             /* of MAIL_BATCH_MAX, in one turn */
+    MAIL_ROUNDS = 16,            /* of MAIL_BATCH_MAX, in one turn, unless it runs long */
+    EVENTS_MIN = 2,              /* of one poll, while turns run long */
 };
 
 /* ---- random numbers ---- */
@@ -169,6 +170,7 @@ static void read_clocks(struct worker *worker)
     worker->now_us = clock_now_us();
     worker->now_unix_ms = (int64_t)clock_unix_ms();
     worker->clock_ns = run_clock_ns(worker);
+    worker->turn_began_ns = worker->clock_ns;
 }
 
 static void work_mail(struct worker *worker)
@@ -183,9 +185,20 @@ static void work_mail(struct worker *worker)
         for (unsigned i = 0; i < count; i++)
             job_mail(worker, &mails[i], from[i]);
         job_ready_parts(worker);
-        if (count < MAIL_BATCH_MAX)
+        if (count < MAIL_BATCH_MAX || worker_turn_long(worker))
             return;
     }
+}
+
+/* Takes fewer events at a time while the commands they bring make turns long. */
+static void adapt_events(struct worker *worker, unsigned taken)
+{
+    uint64_t took_ns = worker->clock_ns - worker->turn_began_ns;
+
+    if (took_ns > TURN_BUDGET_NS && worker->events_max > EVENTS_MIN)
+        worker->events_max = worker->events_max / 2;
+    else if (took_ns < TURN_BUDGET_NS / 2 && taken == worker->events_max && worker->events_max < STREAM_EVENTS_MAX)
+        worker->events_max = worker->events_max * 2;
 }
 
 /* One bounded slice; true: there is more to do right now. */
@@ -273,7 +286,7 @@ static int wait_for_events(struct worker *worker, struct stream_event *events, b
         else
             count_add(&worker->stats.sleeps, 1);
     }
-    int count = worker->driver->poll(worker->stream, events, STREAM_EVENTS_MAX, timeout_us);
+    int count = worker->driver->poll(worker->stream, events, worker->events_max, timeout_us);
     atomic_store_explicit(&worker->sleeping, 0, memory_order_relaxed);
     return count;
 }
@@ -284,6 +297,7 @@ static void loop(struct worker *worker)
     bool more = false;
 
     worker->turn_cpu_ns = clock_thread_cpu_ns();
+    worker->events_max = STREAM_EVENTS_MAX;
     while (atomic_load_explicit(&worker->running, memory_order_relaxed)) {
         int count = wait_for_events(worker, events, more);
         if (count < 0)
@@ -296,6 +310,7 @@ static void loop(struct worker *worker)
         clients_pause_check(worker);
         work_mail(worker);
         clients_events(worker, events, (unsigned)count);
+        adapt_events(worker, (unsigned)count);
         if (clients_have_work(worker))
             clients_resume(worker);
         job_ready_parts(worker);

@@ -64,6 +64,8 @@ struct worker {
     uint64_t now_us;
     uint64_t last_stamp;           /* hybrid clock */
     uint64_t clock_ns;             /* when the last command ended, or this batch began */
+    uint64_t turn_began_ns;        /* on the same clock */
+    uint32_t events_max;           /* of the next poll: fewer while turns run long */
     struct wheel *wheel;
     struct journal *journal;
     struct rng rng;
@@ -105,6 +107,13 @@ static inline void count_add(_Atomic uint64_t *counter, uint64_t by)
 static inline uint64_t count_get(const _Atomic uint64_t *counter)
 {
     return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* Has this turn done enough? Then what is left waits for the next one, so that mail, time-outs and other connections have theirs. */
+enum { TURN_BUDGET_NS = 200000 };
+static inline bool worker_turn_long(const struct worker *worker)
+{
+    return worker->clock_ns - worker->turn_began_ns > TURN_BUDGET_NS;
 }
 
 /* Sends tickets that belong to other workers (slots/tickets.c). */

@@ -7,7 +7,7 @@
 #include "dataplane/client/input.h"
 #include "dataplane/slots/crc16.h"
 
-enum { BATCH_ROUNDS_MAX = 16 }; /* of one connection in one turn; then others have theirs */
+enum { BATCH_ROUNDS_MAX = 16 }; /* of one connection in one turn, unless it runs long; then others have theirs */
 
 struct group {
     struct client *client;
@@ -241,7 +241,7 @@ static void run_and_go_on(struct worker *worker, struct group *group)
             settle_group(earlier, done);
         }
         size_t done = run_group(worker, group);
-        may_go_on = round < BATCH_ROUNDS_MAX && client_may_parse(client) && done == group->parsed_bytes && !group->complete;
+        may_go_on = round < BATCH_ROUNDS_MAX && !worker_turn_long(worker) && client_may_parse(client) && done == group->parsed_bytes && !group->complete;
         batch->group_count = 0;
         batch->parsed_count = 0;
         batch->arguments.used = 0;

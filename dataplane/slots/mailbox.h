@@ -18,7 +18,7 @@
 struct worker;
 struct node;
 
-enum { MAILBOX_SIZE_MIN = 4, MAIL_BATCH_MAX = 64 };
+enum { MAILBOX_SIZE_MIN = 4, MAIL_BATCH_MAX = 16 };
 
 enum mail_kind {
     MAIL_JOB = 1,       /* request: run this job; body: struct job */
