@@ -12,6 +12,7 @@ enum {
     EVICT_CLOCK_EVERY = 8, /* evictions between two looks at the clock */
     EVICT_EMPTY_ROUNDS_MAX =
         4, /* in a row without a candidate, before the worker is taken to have none */
+    EVICT_HELD_MS = 100,
     EVICT_ACCESS_MASK = 0xffffff,
 };
 
@@ -22,7 +23,9 @@ struct candidate {
 };
 
 struct evict {
-    int64_t drawn_bytes; /* this worker's part of node->memory_drawn */
+    int64_t drawn_bytes;        /* this worker's part of node->memory_drawn */
+    int64_t held_unix_ms;       /* when held_bytes was counted */
+    _Atomic int64_t held_bytes; /* by the keys in this worker's slots */
     uint32_t pool_count;
     struct candidate pool[EVICT_POOL]; /* longest idle last */
 };
@@ -244,13 +247,57 @@ static bool evicts(const struct node *node)
            CONFIG_POLICY_ALLKEYS_LRU;
 }
 
-/* This worker's part of the excess, by what it holds. */
-static int64_t share(const struct worker *worker, int64_t excess_bytes)
-{
-    int64_t own = memory_used_bytes(worker->memory);
-    int64_t all = evict_used_bytes(worker->node) - evict_fixed_bytes(worker->node);
+struct holding {
+    int64_t bytes;
+    uint32_t slots, lent; /* counted; in use, but not to be looked into now */
+};
 
-    if (own <= 0 || all <= 0)
+static void count_held(const struct worker *worker, const struct keyspace *keyspace,
+                       struct holding *holding)
+{
+    int32_t slot = keyspace_next_slot(keyspace, 0);
+
+    for (; slot >= 0; slot = keyspace_next_slot(keyspace, slot + 1)) {
+        if (may_take(worker, (uint32_t)slot)) {
+            holding->bytes += (int64_t)keyspace->slots[slot].value_bytes;
+            holding->slots++;
+        } else if (node_owner(worker->node, (uint32_t)slot) == worker->index) {
+            holding->lent++;
+        }
+    }
+}
+
+/* What the keys in this worker's slots take, as of a moment ago. Memory counters do not tell: who
+ * executes allocates, and that may be another worker (a loan). */
+static int64_t held(struct worker *worker)
+{
+    struct evict *evict = worker->evict;
+    struct holding holding = {0};
+
+    if (evict->held_unix_ms != 0 && worker->now_unix_ms >= evict->held_unix_ms &&
+        worker->now_unix_ms - evict->held_unix_ms < EVICT_HELD_MS)
+        return atomic_load_explicit(&evict->held_bytes, memory_order_relaxed);
+    for (uint32_t db = 0; db < worker->node->database_count; db++)
+        if (keyspace_get(worker->node, db) != NULL)
+            count_held(worker, keyspace_get(worker->node, db), &holding);
+    if (holding.slots == 0 && holding.lent > 0) /* nothing to be seen: as before */
+        return atomic_load_explicit(&evict->held_bytes, memory_order_relaxed);
+    if (holding.slots > 0)
+        holding.bytes += holding.bytes / holding.slots * holding.lent;
+    evict->held_unix_ms = worker->now_unix_ms;
+    atomic_store_explicit(&evict->held_bytes, holding.bytes, memory_order_relaxed);
+    return holding.bytes;
+}
+
+/* This worker's part of the excess, by what it holds. */
+static int64_t share(struct worker *worker, int64_t excess_bytes)
+{
+    const struct node *node = worker->node;
+    int64_t own = held(worker), all = 0;
+
+    for (uint32_t i = 0; i < node->worker_count; i++)
+        all += atomic_load_explicit(&node->workers[i]->evict->held_bytes, memory_order_relaxed);
+    if (own <= 0)
         return 0;
     if (own >= all)
         return excess_bytes;
@@ -318,21 +365,18 @@ bool evict_before_write(struct call *call)
     over = excess(worker, limit);
     if (over <= 0 || !evicts(call->node))
         return over <= 0;
-    bool pressed = over > slack(limit), empty;
-    int64_t freed =
-        evict_bytes(worker, pressed ? over : share(worker, over), EVICT_SLICE_US, &empty);
-    if (freed >= over)
+    bool pressed = over > slack(limit), empty = true;
+    int64_t goal = pressed ? over : share(worker, over);
+    if (goal > 0 && evict_bytes(worker, goal, EVICT_SLICE_US, &empty) >= over)
         return true;
     if (call->node->worker_count > 1)
         wake_others(worker);
     over = excess(worker, limit);
     if (over <= 0)
         return true;
-    /* Redis lets writes through while eviction makes headway; we do as long as it is not left
-     * behind. */
-    if (empty && call->node->worker_count == 1)
-        return false;
-    return over <= slack(limit);
+    /* Writes go through while eviction makes headway. A worker that has nothing (left) to evict
+     * relies on the others, but they must not fall behind. */
+    return !empty || (call->node->worker_count > 1 && over <= slack(limit));
 }
 
 bool evict_run(struct worker *worker, uint32_t budget_us)
