@@ -273,6 +273,8 @@ void cmd_randomkey(struct call *call)
     if (slot < 0)
         slot = slot_of_randomkey(call);
     struct keyspace *keyspace = keyspace_get(call->node, call->session->db);
+    if (keyspace == NULL) /* flushed since the slot was chosen */
+        slot = -1;
     for (uint64_t *tries = &call->walk_state[STATE_EFFORT];
          slot >= 0 && (*tries)++ < RANDOM_TRIES;) {
         if (!is_at_hand(call, (uint32_t)slot)) {
