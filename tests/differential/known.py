@@ -97,26 +97,7 @@ CONFIG_COMPARED = {
 }  # fmt: skip
 
 # field of INFO that Redis has and Pollux does not -> reason. A trailing * stands for any ending.
-INFO_FIELDS = {
-    "gcc_version": "Pollux names its compiler otherwise",
-    "executable": "see config_file", "config_file": "place, not behaviour",
-    "io_threads_active": "workers take the place of I/O threads",
-    "io_threaded_*": "workers take the place of I/O threads",
-    "mem_not_counted_for_evict": "no replicas and no AOF yet",
-    "rdb_*": "no persistence yet", "aof_*": "no persistence yet",
-    "current_cow_*": "no fork", "current_fork_perc": "no fork",
-    "current_save_keys_*": "no persistence yet", "module_fork_*": "no modules, no fork",
-    "async_loading": "no persistence yet", "latest_fork_usec": "no fork", "total_forks": "no fork",
-    "mem_cluster_links": "no cluster bus yet", "mem_replica_full_sync_buffer": "no replicas yet",
-    "lazyfreed_objects": "counted in the section Workers",
-    "migrate_cached_sockets": "no MIGRATE yet", "slave_expires_tracked_keys": "no replicas yet",
-    "dump_payload_sanitizations": "no RESTORE yet",
-    "number_of_cached_scripts": "no scripts yet", "number_of_functions": "no scripts yet",
-    "number_of_libraries": "no scripts yet", "used_memory_vm_*": "no scripts yet",
-    "used_memory_scripts*": "no scripts yet", "used_memory_lua*": "no scripts yet",
-    "used_memory_functions": "no scripts yet",
-    "evicted_scripts": "no scripts yet",
-}  # fmt: skip
+INFO_FIELDS = {}
 
 # (command, subcommand) of free texts, * for every container -> reason. Only the frame of such a
 # reply is compared.
