@@ -159,20 +159,43 @@ static int with_all_workers(struct control *control, struct round *rounds,
     return result;
 }
 
+/* `rounds` in which every worker is given its own of these sockets. */
+static struct round *listening_rounds(struct control *control, struct listeners *listeners)
+{
+    uint32_t count = control->node->worker_count;
+    struct round *rounds = calloc(count, sizeof *rounds);
+
+    for (uint32_t i = 0; i < count && rounds != NULL; i++) {
+        rounds[i].listeners = listeners;
+        rounds[i].keepalive_s = (unsigned)control->config->tcp_keepalive;
+    }
+    return rounds;
+}
+
+int configure_listen(struct control *control)
+{
+    struct round *rounds = listening_rounds(control, &control->listeners);
+    int result = rounds == NULL ? -ENOMEM : with_all_workers(control, rounds, listen_there);
+
+    free(rounds);
+    if (result < 0)
+        log_write(control->log, LOG_LEVEL_WARNING, "A worker cannot listen: %s",
+                  strerror(-result));
+    listeners_close(&control->listeners);
+    listeners_hold(&control->held, control->config, control->node->worker_count);
+    return result < 0 ? -1 : 0;
+}
+
 /* All workers listen on the new sockets, then they leave the old ones; or, if one cannot, the new
  * ones again. */
 static int switch_listeners(struct control *control, struct listeners *listeners)
 {
     uint32_t count = control->node->worker_count;
     uint32_t old_set = control->listener_set, new_set = old_set ^ LISTENER_SET;
-    struct round *rounds = calloc(count, sizeof *rounds);
+    struct round *rounds = listening_rounds(control, listeners);
 
     if (rounds == NULL)
         return -ENOMEM;
-    for (uint32_t i = 0; i < count; i++) {
-        rounds[i].listeners = listeners;
-        rounds[i].keepalive_s = (unsigned)control->config->tcp_keepalive;
-    }
     int result = with_all_workers(control, rounds, listen_there);
     for (uint32_t i = 0; i < count; i++)
         rounds[i].unlisten_set = result == 0 ? old_set : new_set;

@@ -106,6 +106,7 @@ void control_end(struct control *control)
 {
     if (control->merge != NULL)
         record_end(control);
+    listeners_close(&control->listeners);
     control_free_node(control);
     if (control->unixsocket_bound)
         unlink(control->config->unixsocket);

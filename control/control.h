@@ -50,10 +50,11 @@ struct control {
     struct task shut_down_task;
     _Atomic bool shut_down_posted;
     uint32_t listener_set;    /* which ids the present TCP listeners have: 0 or LISTENER_SET */
+    struct listeners listeners; /* bound, and not with the workers yet */
     struct listeners_held held;
 };
 
-/* start.c: from the loaded configuration to workers that run. 0 or -1 (logged). */
+/* start.c: from the loaded configuration to bound sockets and workers that run. 0 or -1 (logged). */
 int control_start(struct control *control);
 /* Frees the node with all that is in it. The workers have ended, or were never started. */
 void control_free_node(struct control *control);
@@ -69,6 +70,8 @@ int configure(void *control, const struct config_span *words, unsigned count, bo
 const char *configure_apply(void *control, const struct config *config,
                             const struct config_change *changes, unsigned count,
                             unsigned *culprit);
+/* Has the workers accept connections. 0 or -1 (logged). */
+int configure_listen(struct control *control);
 /* Frees old values that no worker can hold any more. */
 void configure_reclaim(struct control *control);
 

@@ -52,23 +52,34 @@ static void log_beginning(const struct control *control)
                   "supervised systemd, but NOTIFY_SOCKET is not set: nobody is told of the start.");
 }
 
+/* With running workers, up to their end. Returns the exit status. */
+static int serve_clients(struct control *control)
+{
+    struct process *process = &control->process;
+    int status = 1;
+
+    process_write_pidfile(process, control->config, control->log);
+    process_check_machine(control->config, control->log);
+    control_log_start(control);
+    if (configure_listen(control) == 0) {
+        log_write(control->log, LOG_LEVEL_NOTICE, "Ready to accept connections");
+        process_ready(process);
+        control_run(control);
+        process_stopping(process);
+        status = 0;
+    }
+    control_stop_workers(control);
+    return control->hurry ? 1 : status;
+}
+
 static int serve(struct control *control)
 {
     struct process *process = &control->process;
     int status = 1;
 
     log_beginning(control);
-    if (control_open(control) == 0 && control_start(control) == 0) {
-        process_write_pidfile(process, control->config, control->log);
-        process_check_machine(control->config, control->log);
-        control_log_start(control);
-        log_write(control->log, LOG_LEVEL_NOTICE, "Ready to accept connections");
-        process_ready(process);
-        control_run(control);
-        process_stopping(process);
-        control_stop_workers(control);
-        status = control->hurry ? 1 : 0;
-    }
+    if (control_open(control) == 0 && control_start(control) == 0)
+        status = serve_clients(control);
     control_end(control);
     process_remove_pidfile(process);
     if (status == 0)

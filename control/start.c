@@ -219,30 +219,22 @@ static int make_workers(struct control *control)
     return 0;
 }
 
-static int give_listeners(struct control *control)
+/* Bound before workers run: a port in use ends the start early, and clients that come meanwhile
+ * wait in the kernel's queues. */
+static int bind_sockets(struct control *control)
 {
-    struct listeners listeners = {0};
-    struct config *config = control->config;
-    char error[LISTEN_ERROR_MAX];
+    const struct config *config = control->config;
     const struct listeners_held nothing = {0};
-    int result =
-        listeners_open_tcp(&listeners, config, control->node->worker_count, 0, &nothing, error);
+    char error[LISTEN_ERROR_MAX];
+    int result = listeners_open_tcp(&control->listeners, config, control->node->worker_count, 0,
+                                    &nothing, error);
 
     if (result == 0 && config->unixsocket[0] != '\0') {
-        result = listeners_open_unix(&listeners, config, error);
-        control->unixsocket_bound = control->unixsocket_bound || result == 0;
-    }
-    for (unsigned i = 0; i < listeners.count && result == 0; i++) {
-        struct listener *listener = &listeners.items[i];
-        snprintf(error, sizeof error, "no memory for listening sockets");
-        result = worker_give_listener(control->node->workers[listener->worker], listener->fd,
-                                      listener->id, listener->hand_over);
-        if (result == 0)
-            listener->fd = -1;
+        result = listeners_open_unix(&control->listeners, config, error);
+        control->unixsocket_bound = result == 0;
     }
     if (result < 0)
         log_write(control->log, LOG_LEVEL_WARNING, "%s", error);
-    listeners_close(&listeners);
     return result;
 }
 
@@ -283,7 +275,7 @@ static int try_driver(struct control *control, const char *name, char *error, si
 {
     error[0] = '\0'; /* stays so for what was logged here */
     control->node->driver = stream_driver_find(name);
-    if (make_workers(control) < 0 || give_listeners(control) < 0)
+    if (make_workers(control) < 0)
         return -1;
     return run_workers(control->node, error, error_bytes);
 }
@@ -367,8 +359,5 @@ int control_start(struct control *control)
         log_write(control->log, LOG_LEVEL_WARNING, "No memory, or no random numbers, to start.");
         return -1;
     }
-    if (start_workers(control) < 0)
-        return -1;
-    listeners_hold(&control->held, config, control->node->worker_count);
-    return 0;
+    return bind_sockets(control) < 0 ? -1 : start_workers(control);
 }

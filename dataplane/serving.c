@@ -43,6 +43,8 @@ void worker_set_keepalive(struct worker *worker, unsigned keepalive_s)
 
 void worker_drain(struct worker *worker)
 {
+    if (!atomic_load_explicit(&worker->running, memory_order_relaxed))
+        return; /* too late: the thread has ended, and streams are its alone */
     if (!worker->draining) {
         worker->draining = true;
         while (worker->listener_count > 0)
