@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "drivers/socket.h"
+#include "drivers/uring/sweep.h"
 
 /* ---- Lists ----------------------------------------------------------------------------------- */
 
@@ -133,6 +134,7 @@ void ur_conn_free(struct ur_stream *stream, struct ur_conn *conn)
     if (conn->next != NULL)
         conn->next->prev = conn->prev;
     stream->conns_count--;
+    ur_sweep_forget(stream, conn);
     transmit_drop(&stream->pool, &conn->transmit);
     ur_drop_held(conn);
     if (conn->base.fd >= 0)

@@ -154,6 +154,7 @@ bool ur_received(struct ur_stream *stream, struct ur_conn *conn, int result, uns
     bool more = (flags & IORING_CQE_F_MORE) != 0;
     bool filled = false;
 
+    conn->flags &= ~(unsigned)UR_SUSPECT;
     if (flags & IORING_CQE_F_BUFFER)
         buffers_take(&stream->buffers, flags >> IORING_CQE_BUFFER_SHIFT);
     if (result > 0)

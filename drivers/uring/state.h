@@ -58,6 +58,7 @@ enum {
     UR_CLOSING = 1 << 13,    /* closes once all is sent */
     UR_DEAD = 1 << 14,       /* ends as soon as the kernel has given back its operations */
     UR_CLOSED_DUE = 1 << 15, /* STREAM_CLOSED is to be delivered */
+    UR_SUSPECT = 1 << 16,    /* looked dead at the last sweep, and nothing has come since */
 };
 
 /* Bytes that arrived for a paused connection, copied so that their buffer can go back. */
@@ -117,6 +118,8 @@ struct ur_stream {
     struct ur_conn *conns;
     struct ur_conn *graves; /* STREAM_CLOSED delivered: freed at the next poll */
     struct ur_held *given;  /* delivered: freed at the next poll */
+    struct ur_conn *sweep_next; /* looked at next; NULL: the first */
+    uint64_t sweep_at_us;
     struct ur_list ready;   /* something to deliver */
     struct ur_list dirty;   /* output to be sent */
     struct ur_list starved; /* found no receive buffer */

@@ -15,6 +15,7 @@
 #include "drivers/uring/conn.h"
 #include "drivers/uring/receive.h"
 #include "drivers/uring/send.h"
+#include "drivers/uring/sweep.h"
 
 /* ---- Wake-ups -------------------------------------------------------------------------------- */
 
@@ -242,7 +243,9 @@ static int ur_poll(struct stream *base, struct stream_event *events, unsigned ev
     ur_held_free_given(stream);
     buffers_publish(&stream->buffers);
     stream->woken = false;
-    uint64_t deadline_us = timeout_us > 0 ? clock_now_us() + (uint64_t)timeout_us : 0;
+    uint64_t begun_us = clock_now_us();
+    uint64_t deadline_us = timeout_us > 0 ? begun_us + (uint64_t)timeout_us : 0;
+    ur_sweep(stream, begun_us);
     /* Completions of sends and the like end the kernel's wait, but not ours. */
     for (unsigned rounds = 0; rounds < UR_ROUNDS_MAX; rounds++) {
         result = ur_round(stream, events, events_max, timeout_us);

@@ -237,6 +237,32 @@ DRIVER_TEST(drops_output_when_it_closes_at_once)
     fixture_close(fixture);
 }
 
+/* Bytes and a reset that are both there before anything is read: the bytes come, and the end. */
+DRIVER_TEST(notices_a_reset_behind_unread_bytes)
+{
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    struct fixture *fixture = fixture_open(driver, NULL);
+    struct fixture_conn *seen[32];
+    int fds[32];
+
+    for (int i = 0; i < 32; i++) {
+        fds[i] = fixture_connect(fixture, &seen[i]);
+        if (i & 1)
+            fixture_for(fixture, 1000); /* the receive is with the kernel by now */
+        fixture_write(fds[i], "some bytes", 10);
+        cr_assert_eq(setsockopt(fds[i], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+        close(fds[i]);
+    }
+    for (int i = 0; i < 32; i++) {
+        uint64_t end_us = clock_now_us() + FIXTURE_DEADLINE_US;
+        while (seen[i]->ended + seen[i]->closed == 0) {
+            cr_assert(clock_now_us() < end_us, "no end of connection %d", i);
+            fixture_step(fixture, 10000);
+        }
+    }
+    fixture_close(fixture);
+}
+
 enum { STATES = 64 };
 
 /* Brings a connection into one of many states and closes it there. */
