@@ -43,11 +43,25 @@ static void run(struct call *call)
     } while (call->continue_slot >= 0);
 }
 
+/* Asks every worker, in turn. */
+static void gather(struct fixture *fixture, struct call *call, struct gather_part *parts)
+{
+    call->part_count = fixture->node->worker_count;
+    call->parts = parts;
+    for (uint32_t i = 0; i < call->part_count; i++) {
+        parts[i].number = 0;
+        reply_memory_init(&parts[i].memory, fixture->session.resp, NULL, 0);
+        call->command->gather(fixture->node->workers[i], call, &parts[i].memory, &parts[i].number);
+        reply_memory_finish(&parts[i].memory);
+    }
+}
+
 const char *fixture_run_argv(struct fixture *fixture, uint32_t argc, const struct text *argv)
 {
     struct call *call = fixture_call(fixture, argc, argv);
     uint32_t positions[FIXTURE_ARGC_MAX];
     struct reply_memory walk;
+    struct gather_part parts[WORKERS_MAX];
 
     call->command = row_of(fixture, argc, argv);
     if (call->command == NULL)
@@ -60,11 +74,15 @@ const char *fixture_run_argv(struct fixture *fixture, uint32_t argc, const struc
     int keys = command_keys(call->command, call->argv, argc, positions, FIXTURE_ARGC_MAX);
     if (keys > 0)
         fixture_keys(fixture, (uint32_t)keys, positions);
+    if ((call->command->flags & CMD_GATHER) != 0)
+        gather(fixture, call, parts);
     reply_memory_init(&walk, fixture->session.resp, NULL, 0);
     call->walk_reply = &walk;
     if (call->command->slot_of == NULL || call->command->slot_of(call) != -2)
         run(call);
     reply_memory_fini(&walk);
+    for (uint32_t i = 0; i < call->part_count; i++)
+        reply_memory_fini(&parts[i].memory);
     return fixture_reply(fixture);
 }
 
