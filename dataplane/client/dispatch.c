@@ -8,6 +8,7 @@
 #include "dataplane/client/batch.h"
 #include "dataplane/client/client.h"
 #include "dataplane/commands/functions.h"
+#include "dataplane/persist/journal.h"
 #include "dataplane/slots/crc16.h"
 #include "dataplane/store/evict.h"
 
@@ -181,11 +182,20 @@ static bool out_of_memory(struct client *client, const struct parsed *parsed)
     return !evict_before_write(&call);
 }
 
+/* The journal's reader is behind, or the journal has lost its memory: no write may run. */
+static bool journal_in_trouble(const struct node *node, const struct worker *worker)
+{
+    return atomic_load_explicit(&node->journal_readers, memory_order_relaxed) > 0 &&
+           (journal_over_limit(worker->journal) || journal_failed(worker->journal));
+}
+
 static bool must_pause(struct client *client, const struct command *command)
 {
     struct node *node = client->worker->node;
     uint32_t flags = command->run == cmd_exec ? client->multi.flags_seen : command->flags;
 
+    if (journal_in_trouble(node, client->worker) && (flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0)
+        return true;
     if (!paused(node, client->worker) || command->run == cmd_client_unpause)
         return false;
     return !atomic_load_explicit(&node->pause_writes_only, memory_order_relaxed) || (flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0;
@@ -220,6 +230,10 @@ static enum admission admit(struct client *client, const struct parsed *parsed)
         return REPLIED;
     if (out_of_memory(client, parsed)) {
         run_reject(client, command, "-OOM command not allowed when used memory > 'maxmemory'.");
+        return REPLIED;
+    }
+    if (journal_failed(client->worker->journal) && (command->flags & CMD_WRITE) != 0) {
+        run_reject(client, command, "-MISCONF Errors writing to the journal: it ran out of memory. Writes are refused until it is stopped and started again.");
         return REPLIED;
     }
     if (must_pause(client, command)) {
@@ -399,7 +413,7 @@ static uint32_t send_burst(struct client *client, struct parsed *parsed, uint32_
     bool all_reads = true, one_each = true, several = false;
     uint32_t taken = 0;
 
-    if ((client->flags & SLOW_FLAGS) != 0 || client->session.cluster || paused(node, worker) ||
+    if ((client->flags & SLOW_FLAGS) != 0 || client->session.cluster || paused(node, worker) || journal_in_trouble(node, worker) ||
         atomic_load_explicit(&node->monitors, memory_order_relaxed) > 0)
         count = 1;
     while (taken < count && (taken == 0 || may_join_burst(client, &parsed[taken]))) {
@@ -474,7 +488,7 @@ uint32_t client_run(struct client *client, struct parsed *parsed, uint32_t count
 #ifndef POLLUX_NO_SLOT_LAYER
         node_owner(node, parsed->slot) == worker->index && !queues_slot_busy(worker->queues, parsed->slot) &&
 #endif
-        command->subcommand_count == 0 && !paused(node, worker) && atomic_load_explicit(&node->monitors, memory_order_relaxed) == 0 &&
+        command->subcommand_count == 0 && !paused(node, worker) && !journal_in_trouble(node, worker) && atomic_load_explicit(&node->monitors, memory_order_relaxed) == 0 &&
         (node->config->maxmemory == 0 || (command->flags & CMD_DENYOOM) == 0)) {
         client->last_command = command;
         run_one_key(client, parsed);
