@@ -56,8 +56,7 @@ static bool is_listening(const char *name)
     return strcmp(name, "port") == 0 || strcmp(name, "bind") == 0;
 }
 
-static const char *apply_one(struct control *control, const struct config *config,
-                             const char *name)
+static const char *apply_one(struct control *control, const struct config *config, const char *name)
 {
     if (strcmp(name, "loglevel") == 0)
         log_set_level(control->log, (enum log_level)config->loglevel);
@@ -70,8 +69,7 @@ static const char *apply_one(struct control *control, const struct config *confi
 
 /* The log's level is the one thing here that would outlast a refusal. */
 static const char *apply_all(struct control *control, const struct config *config,
-                             const struct config_change *changes, unsigned count,
-                             unsigned *culprit)
+                             const struct config_change *changes, unsigned count, unsigned *culprit)
 {
     enum log_level level = log_level(control->log);
 
@@ -179,8 +177,7 @@ int configure_listen(struct control *control)
 
     free(rounds);
     if (result < 0)
-        log_write(control->log, LOG_LEVEL_WARNING, "A worker cannot listen: %s",
-                  strerror(-result));
+        log_write(control->log, LOG_LEVEL_WARNING, "A worker cannot listen: %s", strerror(-result));
     listeners_close(&control->listeners);
     listeners_hold(&control->held, control->config, control->node->worker_count);
     return result < 0 ? -1 : 0;
@@ -279,8 +276,8 @@ int configure(void *arg, const struct config_span *words, unsigned count, bool l
     struct saved saved;
 
     save(&saved, control->config);
-    int result = config_set(control->config, words, count, local, apply_with_listeners,
-                            &configuring, text);
+    int result =
+        config_set(control->config, words, count, local, apply_with_listeners, &configuring, text);
     if (result < 0 || !configuring.listens)
         return result;
     /* Not under the configuration's mutex: a worker may be waiting for that. */

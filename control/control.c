@@ -108,8 +108,8 @@ void control_end(struct control *control)
         record_end(control);
     listeners_close(&control->listeners);
     control_free_node(control);
-    if (control->unixsocket_bound)
-        unlink(control->config->unixsocket);
+    if (control->unixsocket[0] != '\0')
+        unlink(control->unixsocket);
     if (control->signal_fd >= 0)
         close(control->signal_fd);
     if (control->event_fd >= 0)

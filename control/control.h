@@ -33,23 +33,23 @@ struct control {
     struct log *log;
     struct node *node;
     struct process process;
-    struct cpu_list cpus;     /* that workers are spread over */
-    struct task_inbox inbox;  /* from workers */
-    int event_fd;             /* the inbox has something */
+    struct cpu_list cpus;    /* that workers are spread over */
+    struct task_inbox inbox; /* from workers */
+    int event_fd;            /* the inbox has something */
     int signal_fd;
-    sigset_t signals;         /* blocked in all threads: read from signal_fd */
-    bool end;                 /* asked for */
-    bool hurry;               /* asked for a second time */
-    bool unixsocket_bound;
-    struct merge *merge;      /* a recording; NULL: none */
-    bool merge_failed;        /* and it was logged */
-    bool reopen_log;          /* now, not with the next housekeeping */
+    sigset_t signals;                  /* blocked in all threads: read from signal_fd */
+    bool end;                          /* asked for */
+    bool hurry;                        /* asked for a second time */
+    char unixsocket[PROCESS_PATH_MAX]; /* bound, absolute; "": none */
+    struct merge *merge;               /* a recording; NULL: none */
+    bool merge_failed;                 /* and it was logged */
+    bool reopen_log;                   /* now, not with the next housekeeping */
     uint64_t housekept_us;
     uint64_t reclaimed_generation; /* of the configuration */
-    char refusal[160];        /* text of a refused CONFIG SET; under the configuration's mutex */
+    char refusal[160]; /* text of a refused CONFIG SET; under the configuration's mutex */
     struct task shut_down_task;
     _Atomic bool shut_down_posted;
-    uint32_t listener_set;    /* which ids the present TCP listeners have: 0 or LISTENER_SET */
+    uint32_t listener_set;      /* which ids the present TCP listeners have: 0 or LISTENER_SET */
     struct listeners listeners; /* bound, and not with the workers yet */
     struct listeners_held held;
 };
@@ -68,8 +68,7 @@ uint64_t control_fds_besides_clients(const struct config *config);
 int configure(void *control, const struct config_span *words, unsigned count, bool local,
               char text[CONFIG_REASON_MAX]);
 const char *configure_apply(void *control, const struct config *config,
-                            const struct config_change *changes, unsigned count,
-                            unsigned *culprit);
+                            const struct config_change *changes, unsigned count, unsigned *culprit);
 /* Has the workers accept connections. 0 or -1 (logged). */
 int configure_listen(struct control *control);
 /* Frees old values that no worker can hold any more. */

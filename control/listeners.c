@@ -90,9 +90,8 @@ static int open_port(const struct opening *opening, uint16_t port, uint32_t id, 
     for (unsigned i = 0; i < bind->count; i++) {
         bool optional = bind->items[i][0] == '-';
         const char *address = bind->items[i] + optional;
-        int result = is_held(opening->held, address, port)
-                         ? 0
-                         : listen_probe(address, port, opening->error);
+        int result =
+            is_held(opening->held, address, port) ? 0 : listen_probe(address, port, opening->error);
         if (optional && is_missing(result))
             continue;
         for (uint32_t worker = first; result >= 0 && worker <= last; worker++) {

@@ -19,9 +19,7 @@
 
 struct node;
 
-enum {
-    LISTENERS_ADDRESS_MAX = 64
-};
+enum { LISTENERS_ADDRESS_MAX = 64 };
 
 /* Where the server listens already: nobody else can be there. All zero: nowhere. */
 struct listeners_held {
@@ -38,7 +36,7 @@ struct listeners {
         uint32_t worker, id;
         int fd; /* -1: given away */
         bool hand_over;
-    } *items;
+    } * items;
 };
 
 /* Binds the TCP sockets of `workers` workers for the values in force, with ids of this set (0 or

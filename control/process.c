@@ -98,15 +98,14 @@ void process_stopping(struct process *process)
 
 /* ---- pid file ---- */
 
-/* CONFIG SET dir may change the folder, so the path is kept whole. */
-static int absolute_path(char path[4096], const char *given)
+int process_absolute_path(char path[PROCESS_PATH_MAX], const char *given)
 {
     char folder[PATH_MAX] = "";
 
     if (given[0] != '/' && getcwd(folder, sizeof folder) == NULL)
         return -errno;
-    int len = snprintf(path, 4096, "%s%s%s", folder, given[0] == '/' ? "" : "/", given);
-    return len < 4096 ? 0 : -ENAMETOOLONG;
+    int len = snprintf(path, PROCESS_PATH_MAX, "%s%s%s", folder, given[0] == '/' ? "" : "/", given);
+    return len < PROCESS_PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
 static int write_pid(const char *path)
@@ -135,7 +134,7 @@ void process_write_pidfile(struct process *process, const struct config *config,
             return;
         path = default_pidfile;
     }
-    int result = absolute_path(process->pidfile, path);
+    int result = process_absolute_path(process->pidfile, path);
     if (result == 0)
         result = write_pid(process->pidfile);
     if (result == 0)

@@ -11,11 +11,13 @@
 struct config;
 struct log;
 
+enum { PROCESS_PATH_MAX = 4096 };
+
 /* A start that goes on in a child while the parent waits to hear how it ended. */
 struct process {
-    int report_fd;  /* to the parent; -1: not a daemon */
-    bool systemd;   /* is told of start and end */
-    char pidfile[4096]; /* absolute; "": none written */
+    int report_fd;                  /* to the parent; -1: not a daemon */
+    bool systemd;                   /* is told of start and end */
+    char pidfile[PROCESS_PATH_MAX]; /* absolute; "": none written */
 };
 
 /* Finds out who supervises, and becomes a daemon if asked to: the parent returns its exit status
@@ -24,6 +26,9 @@ int process_detach(struct process *process, const struct config *config);
 /* Tells the parent and the supervisor that the server serves; a daemon lets go of its terminal. */
 void process_ready(struct process *process);
 void process_stopping(struct process *process);
+
+/* `given` as an absolute path: CONFIG SET dir may change the folder. 0 or a negative errno. */
+int process_absolute_path(char path[PROCESS_PATH_MAX], const char *given);
 
 /* A pid file that cannot be written is logged, and the server does without. */
 void process_write_pidfile(struct process *process, const struct config *config, struct log *log);

@@ -147,8 +147,7 @@ static struct node *make_node(struct control *control)
     node->commands = command_index_create();
     if (node->commands == NULL || make_id(node->run_id) < 0 || make_id(node->node_id) < 0 ||
         make_id(node->replication_id) < 0 ||
-        getrandom(&node->hash_seed, sizeof node->hash_seed, 0) !=
-            (ssize_t)sizeof node->hash_seed) {
+        getrandom(&node->hash_seed, sizeof node->hash_seed, 0) != (ssize_t)sizeof node->hash_seed) {
         command_index_destroy(node->commands);
         free(node);
         return NULL;
@@ -230,8 +229,13 @@ static int bind_sockets(struct control *control)
                                     &nothing, error);
 
     if (result == 0 && config->unixsocket[0] != '\0') {
-        result = listeners_open_unix(&control->listeners, config, error);
-        control->unixsocket_bound = result == 0;
+        snprintf(error, sizeof error, "unixsocket %.100s: the path is too long",
+                 config->unixsocket);
+        result = process_absolute_path(control->unixsocket, config->unixsocket);
+        if (result == 0)
+            result = listeners_open_unix(&control->listeners, config, error);
+        if (result < 0)
+            control->unixsocket[0] = '\0'; /* not ours to remove */
     }
     if (result < 0)
         log_write(control->log, LOG_LEVEL_WARNING, "%s", error);

@@ -20,13 +20,15 @@ static const char help_text[] =
     "  -h, --help            prints this text\n"
     "\n"
     "Examples:\n"
-    "  polluxd                                   port 6379 of this machine, a worker for each core\n"
+    "  polluxd                                   port 6379 of this machine, a worker for each "
+    "core\n"
     "  polluxd --port 7000 --workers 2\n"
     "  polluxd /etc/pollux.conf --loglevel verbose\n"
     "  echo 'maxmemory 4gb' | polluxd -\n"
     "  polluxd --port 0 --unixsocket /run/pollux.sock --unixsocketperm 770\n"
     "\n"
-    "Signals: TERM and INT end the server once its replies are sent, HUP opens the log file anew.\n";
+    "Signals: TERM and INT end the server once its replies are sent, HUP opens the log file "
+    "anew.\n";
 
 const char *usage_commit(void)
 {
@@ -49,8 +51,7 @@ static void print_version(void)
              JEMALLOC_VERSION_MINOR, JEMALLOC_VERSION_BUGFIX);
 #endif
     printf("Pollux server v=%s sha=%s malloc=%s bits=%zu build=%llx\n", POLLUX_VERSION,
-           POLLUX_COMMIT, allocator, sizeof(void *) * 8,
-           (unsigned long long)usage_build_id());
+           POLLUX_COMMIT, allocator, sizeof(void *) * 8, (unsigned long long)usage_build_id());
 }
 
 int usage_print(enum load_request request)

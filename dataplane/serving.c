@@ -38,7 +38,8 @@ void worker_unlisten(struct worker *worker, uint32_t set)
 void worker_set_keepalive(struct worker *worker, unsigned keepalive_s)
 {
     for (uint32_t i = 0; i < worker->listener_count; i++)
-        (void)socket_set_options(worker->listeners[i].fd, keepalive_s); /* nothing to be done about a failure */
+        (void)socket_set_options(worker->listeners[i].fd,
+                                 keepalive_s); /* nothing to be done about a failure */
 }
 
 void worker_drain(struct worker *worker)

@@ -106,7 +106,8 @@ static void draw_sea(struct call *call, uint32_t first)
     int64_t horizon = values[1] / 2;
     for (int64_t row = 0; row < values[1]; row++) {
         for (int64_t column = 0; column < values[0]; column++) {
-            double height = sin((double)column / (3 + (double)(row - horizon)) + phase * (double)row);
+            double height =
+                sin((double)column / (3 + (double)(row - horizon)) + phase * (double)row);
             if (row >= horizon)
                 picture_put(&picture, waves[(int)((height + 1) * 3.99)]);
             else

@@ -143,8 +143,7 @@ void control_config_rewrite(struct call *call, struct gather_part *part)
 void cmd_config_rewrite(struct call *call)
 {
     if (call->part_count == 0)
-        reply_error(call->reply,
-                    "CONFIG REWRITE waits for the disk, which a transaction must not");
+        reply_error(call->reply, "CONFIG REWRITE waits for the disk, which a transaction must not");
     else
         reply_memory_move(&call->parts[0].memory, call->reply);
 }
@@ -191,15 +190,36 @@ void gather_config_resetstat(struct worker *worker, struct call *call, struct re
 {
     struct worker_stats *stats = &worker->stats;
     _Atomic uint64_t *const counters[] = {
-        &stats->commands, &stats->connections, &stats->rejected_connections, &stats->keyspace_hits,
-        &stats->keyspace_misses, &stats->expired_keys, &stats->evicted_keys,
-        &stats->expired_stale_permille, &stats->error_replies, &stats->protocol_errors,
-        &stats->query_buffer_limit_disconnects, &stats->output_buffer_limit_disconnects,
-        &stats->client_queries_hops, &stats->forwarded_in, &stats->loans_taken,
-        &stats->loans_granted, &stats->loans_refused, &stats->loan_second_rounds,
-        &stats->slots_moved_in, &stats->slots_moved_out, &stats->mails_sent, &stats->mails_received,
-        &stats->wakeups_sent, &stats->parked, &stats->turns, &stats->longest_turn_cpu_ns,
-        &stats->longest_turn_us, &stats->sleeps, &stats->lazyfreed, &stats->total_error_replies,
+        &stats->commands,
+        &stats->connections,
+        &stats->rejected_connections,
+        &stats->keyspace_hits,
+        &stats->keyspace_misses,
+        &stats->expired_keys,
+        &stats->evicted_keys,
+        &stats->expired_stale_permille,
+        &stats->error_replies,
+        &stats->protocol_errors,
+        &stats->query_buffer_limit_disconnects,
+        &stats->output_buffer_limit_disconnects,
+        &stats->client_queries_hops,
+        &stats->forwarded_in,
+        &stats->loans_taken,
+        &stats->loans_granted,
+        &stats->loans_refused,
+        &stats->loan_second_rounds,
+        &stats->slots_moved_in,
+        &stats->slots_moved_out,
+        &stats->mails_sent,
+        &stats->mails_received,
+        &stats->wakeups_sent,
+        &stats->parked,
+        &stats->turns,
+        &stats->longest_turn_cpu_ns,
+        &stats->longest_turn_us,
+        &stats->sleeps,
+        &stats->lazyfreed,
+        &stats->total_error_replies,
         &stats->monitor_lines,
     };
 

@@ -104,7 +104,7 @@ void control_debug(struct call *call, struct gather_part *part)
         reply_ok(&part->memory.reply);
     else
         reply_errorf(&part->memory.reply, "DEBUG JOURNAL: %s",
-                     result == -EALREADY  ? "a recording is running already"
+                     result == -EALREADY ? "a recording is running already"
                      : result == -ENOENT && call_option(call, 2, "off") ? "no recording is running"
                                                                         : strerror(-result));
 }

@@ -76,8 +76,7 @@ Test(listeners, each_worker_has_its_own_socket_for_each_address)
 Test(listeners, a_worker_alone_has_its_core_port)
 {
     uint16_t port = free_ports(3);
-    struct config *config =
-        config_of("bind 127.0.0.1\nport %u\nper-core-endpoints yes\n", port);
+    struct config *config = config_of("bind 127.0.0.1\nport %u\nper-core-endpoints yes\n", port);
     struct listeners listeners = {0};
     unsigned core = 0;
     char error[LISTEN_ERROR_MAX];
@@ -103,8 +102,7 @@ Test(listeners, a_worker_alone_has_its_core_port)
 Test(listeners, a_port_in_use_leaves_nothing_open)
 {
     uint16_t port = free_ports(3);
-    struct config *config =
-        config_of("bind 127.0.0.1\nport %u\nper-core-endpoints yes\n", port);
+    struct config *config = config_of("bind 127.0.0.1\nport %u\nper-core-endpoints yes\n", port);
     struct listeners listeners = {0};
     char error[LISTEN_ERROR_MAX];
     int taken = listen_tcp("127.0.0.1", (uint16_t)(port + 2), 1, error);
@@ -123,8 +121,9 @@ Test(listeners, core_ports_past_the_last_port_and_on_the_common_one_are_refused)
     struct listeners listeners = {0};
     char error[LISTEN_ERROR_MAX];
     uint16_t port = free_ports(1);
-    struct config *high = config_of(
-        "bind 127.0.0.1\nport %u\nper-core-endpoints yes\nper-core-port-base 65535\n", port);
+    struct config *high =
+        config_of("bind 127.0.0.1\nport %u\nper-core-endpoints yes\nper-core-port-base 65535\n",
+                  port);
     struct config *same =
         config_of("bind 127.0.0.1\nport %u\nper-core-endpoints yes\nper-core-port-base %u\n", port,
                   port - 1u);

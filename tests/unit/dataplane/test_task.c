@@ -69,10 +69,7 @@ Test(task, a_task_may_post_itself_again)
     cr_assert_eq(runner.order[2], 101);
 }
 
-enum {
-    SENDERS = 4,
-    TASKS_EACH = 5000
-};
+enum { SENDERS = 4, TASKS_EACH = 5000 };
 
 struct counted {
     struct task task;
