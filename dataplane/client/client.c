@@ -11,7 +11,8 @@
 enum {
     INPUT_WAITING_MAX_BYTES = 1 << 20, /* kept for a connection whose job is out; then reading pauses */
     CRON_CLIENTS_MIN = 64,             /* looked at in one cron, at least */
-    RESUMED_MAX = 64,                  /* clients whose input goes on in one turn; then others have theirs */
+    RESUMED_MIN = 4,                   /* clients whose input goes on in one turn, also in a long one: mail does not starve them, ... */
+    RESUMED_MAX = 64,                  /* ... and at most; then others have theirs */
 };
 
 /* ---- replies into the stream ---- */
@@ -329,7 +330,7 @@ bool client_keep(struct client *client, const char *data, size_t len_bytes)
         client_close(client, false);
         return false;
     }
-    if (!client_may_parse(client) && input_len(&client->input) > INPUT_WAITING_MAX_BYTES)
+    if (input_len(&client->input) > INPUT_WAITING_MAX_BYTES && ((client->flags & CLIENT_RESUME) != 0 || !client_may_parse(client)))
         pause_reading(client);
     return true;
 }
@@ -343,8 +344,8 @@ static void client_bytes(struct worker *worker, struct client *client, const cha
     client->rx_bytes += len_bytes;
     client->last_active_unix_ms = worker->now_unix_ms;
     if (worker_turn_long(worker) && client_may_parse(client)) {
-        if (client_keep(client, data, len_bytes))
-            client_continue_later(client);
+        client_continue_later(client);
+        client_keep(client, data, len_bytes);
         return;
     }
     if (input_len(&client->input) == 0 && client_may_parse(client)) {
@@ -484,7 +485,7 @@ void clients_resume(struct worker *worker)
 
     redo_jobs(worker);
     /* Those that are put behind the last one have had their turn. */
-    for (struct client *client = NULL, *last = list->resume_last; client != last && served < RESUMED_MAX && !worker_turn_long(worker);) {
+    for (struct client *client = NULL, *last = list->resume_last; client != last && served < (worker_turn_long(worker) ? RESUMED_MIN : RESUMED_MAX);) {
         client = list->resume_first;
         if (client == NULL)
             break;

@@ -23,18 +23,21 @@
 #include "dataplane/worker.h"
 #include "tests/stress/pipes.h"
 
-enum { HARNESS_PATIENCE_MS = 10000, PEER_ARGS_MAX = 256 };
+enum { HARNESS_PATIENCE_MS = 10000, PEER_ARGS_MAX = 512 };
 
 struct harness_options {
     uint32_t workers, databases; /* 0: 1 and 16 */
     uint32_t mailbox_size;       /* 0: the default */
     uint64_t tear;               /* seed of the pieces in which bytes arrive; 0: whole */
     bool threads;                /* start the workers */
+    int64_t now_unix_ms;         /* without threads: the wall clock stands still; 0: it does not */
 };
 
 struct harness {
     struct node *node;
     bool threads;
+    int64_t now_unix_ms; /* as in the options; a test may change it */
+    bool long_turns;     /* without threads: every turn has overspent before it begins */
     _Atomic bool stop; /* for the program's own threads */
 };
 
@@ -103,6 +106,8 @@ void peer_flush(struct peer *peer);
 void peer_send(struct peer *peer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Waits for the next answer; free it. type 0: the connection was closed (peer->may_be_closed). */
 struct answer peer_answer(struct peer *peer);
+/* Is an answer there already? */
+bool peer_has_answer(struct peer *peer);
 /* Waits for an answer and drops it. */
 void peer_skip(struct peer *peer);
 int64_t peer_number(struct peer *peer); /* waits for an answer that is a number */

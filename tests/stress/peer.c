@@ -116,6 +116,8 @@ static void add_line(struct peer *peer, const char *format, va_list arguments)
     for (char *word = strtok_r(line, " ", &save); word != NULL && count < PEER_ARGS_MAX;
          word = strtok_r(NULL, " ", &save))
         words[count++] = word;
+    if (count == PEER_ARGS_MAX)
+        harness_fail(peer->harness, "too many words: %s", peer->last);
     add_count(peer, count);
     for (uint32_t i = 0; i < count; i++)
         add_word(peer, words[i], strlen(words[i]));
@@ -258,29 +260,51 @@ static enum parsed_answer parse(const char **at, const char *end, struct answer 
     return PARSED;
 }
 
+static void make_room(struct peer *peer)
+{
+    if (peer->in_capacity - peer->in_end >= READ_BYTES)
+        return;
+    if (peer->in_start > 0)
+        memmove(peer->in, peer->in + peer->in_start, peer->in_end - peer->in_start);
+    peer->in_end -= peer->in_start;
+    peer->in_start = 0;
+    if (peer->in_capacity - peer->in_end < READ_BYTES) {
+        peer->in_capacity = (peer->in_capacity + READ_BYTES) * 2;
+        peer->in = need(realloc(peer->in, peer->in_capacity));
+    }
+}
+
+static ssize_t receive_now(struct peer *peer, int64_t timeout_ms)
+{
+    make_room(peer);
+    ssize_t got = pipe_receive(peer->pipe, peer->in + peer->in_end,
+                               peer->in_capacity - peer->in_end, timeout_ms);
+    peer->in_end += got > 0 ? (size_t)got : 0;
+    return got;
+}
+
 /* More bytes; false: the connection has ended. */
 static bool receive(struct peer *peer)
 {
-    if (peer->in_capacity - peer->in_end < READ_BYTES) {
-        if (peer->in_start > 0)
-            memmove(peer->in, peer->in + peer->in_start, peer->in_end - peer->in_start);
-        peer->in_end -= peer->in_start;
-        peer->in_start = 0;
-        if (peer->in_capacity - peer->in_end < READ_BYTES) {
-            peer->in_capacity = (peer->in_capacity + READ_BYTES) * 2;
-            peer->in = need(realloc(peer->in, peer->in_capacity));
-        }
-    }
     if (!peer->harness->threads)
         harness_idle(peer->harness);
-    ssize_t got = pipe_receive(peer->pipe, peer->in + peer->in_end,
-                               peer->in_capacity - peer->in_end,
-                               peer->harness->threads ? HARNESS_PATIENCE_MS : 0);
+    ssize_t got = receive_now(peer, peer->harness->threads ? HARNESS_PATIENCE_MS : 0);
     if (got < 0)
         harness_fail(peer->harness, "no answer within %d ms; the last command was: %s",
                      HARNESS_PATIENCE_MS, peer->last);
-    peer->in_end += (size_t)got;
     return got > 0;
+}
+
+bool peer_has_answer(struct peer *peer)
+{
+    struct answer answer;
+
+    while (receive_now(peer, 0) > 0)
+        continue;
+    const char *at = peer->in + peer->in_start;
+    enum parsed_answer result = parse(&at, peer->in + peer->in_end, &answer);
+    answer_free(&answer);
+    return result == PARSED;
 }
 
 struct answer peer_answer(struct peer *peer)

@@ -297,3 +297,32 @@ Test(batch, the_end_of_a_pause_does_not_serve_everybody_in_one_turn)
     for (unsigned i = 0; i < WAITING; i++)
         peer_close(waiting[i]);
 }
+
+/* A worker that is kept busy by others' mail still serves its own connections, and does not collect
+ * what it cannot serve. */
+Test(batch, long_turns_slow_connections_down_and_do_not_stop_them)
+{
+    enum { COMMANDS = 40000, INPUT_MAX_BYTES = 2 << 20 };
+    static const char ping[] = "*2\r\n$4\r\nPING\r\n$60\r\n"
+                               "012345678901234567890123456789012345678901234567890123456789\r\n";
+    struct client *client;
+
+    h->long_turns = true;
+    peer_send(peer, "PING");
+    cr_assert(peer_got(peer, "+PONG\r\n"));
+    client = h->node->workers[0]->clients->first;
+    for (unsigned i = 0; i < COMMANDS; i++)
+        peer_add_raw(peer, ping, sizeof ping - 1);
+    size_t sent = 0, received = 0, expected = COMMANDS * (sizeof "$60\r\n\r\n" - 1 + 60);
+    for (unsigned turn = 0; received < expected; turn++) {
+        char answers[PIPE_OUT_BYTES];
+        sent += (size_t)pipe_send(peer->pipe, peer->out + sent, peer->out_len - sent, 0);
+        harness_turn(h, 0);
+        ssize_t got = pipe_receive(peer->pipe, answers, sizeof answers, 0);
+        received += got > 0 ? (size_t)got : 0;
+        cr_assert_leq(client->input.end - client->input.start, INPUT_MAX_BYTES);
+        cr_assert_lt(turn, COMMANDS);
+    }
+    cr_assert_eq(sent, peer->out_len);
+    peer->out_len = 0;
+}
