@@ -137,10 +137,8 @@ static ssize_t send_some(struct peer *peer, size_t sent)
 {
     if (peer->harness->threads)
         return pipe_send(peer->pipe, peer->out + sent, peer->out_len - sent, HARNESS_PATIENCE_MS);
-    ssize_t taken = pipe_send(peer->pipe, peer->out + sent, peer->out_len - sent, 0);
-    if (taken == 0 || (size_t)taken < peer->out_len - sent)
-        harness_idle(peer->harness);
-    return taken;
+    harness_idle(peer->harness);
+    return pipe_send(peer->pipe, peer->out + sent, peer->out_len - sent, 0);
 }
 
 void peer_flush(struct peer *peer)
