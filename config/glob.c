@@ -144,6 +144,8 @@ bool glob_match(const char *pattern, size_t pattern_len, const char *string, siz
     bool plain;
     struct cursor segment = segment_take(&rest, &width, &plain);
 
+    if (string_len == 0)
+        return pattern_len == 0;
     if (string_len < width || !segment_matches(segment, left.at, nocase))
         return false;
     left.at += width;

@@ -4,9 +4,8 @@
  * Ownership: nothing is kept and nothing allocated.
  * Threading: pure functions.
  * Errors:    none: every pattern means something. An unclosed class ends with the pattern, a lone
- *            backslash at the end stands for itself. One deliberate difference: a star also matches
- *            the empty string where that is all there is (Redis 7.0 finds the empty key by `*` but
- *            not `**`).
+ *            backslash at the end stands for itself. The empty string is matched by the empty
+ *            pattern alone, not by stars (callers let a single star stand for everything).
  * Cost:      no recursion and no exponential case. A pattern is a row of segments between stars,
  *            each of fixed length, of which the first is tried at the start, the last at the end,
  *            and each other once at its leftmost place. Plain text is searched for in linear time;

@@ -27,7 +27,6 @@ Test(glob, plain_text_matches_itself_only)
 
 Test(glob, star_stands_for_any_bytes)
 {
-    cr_assert(matches("*", ""));
     cr_assert(matches("**", "abc"));
     cr_assert(matches("a*", "a"));
     cr_assert(matches("*c", "abc"));
@@ -37,6 +36,14 @@ Test(glob, star_stands_for_any_bytes)
     cr_assert_not(matches("*ab", "a"));
     cr_assert(matches("*ab*ab", "abab"));
     cr_assert_not(matches("*ab*ab", "aab"));
+}
+
+/* KEYS ** does not find the key without a name, and KEYS * does because Redis does not match there. */
+Test(glob, empty_string_is_matched_by_the_empty_pattern_alone)
+{
+    cr_assert(matches("", ""));
+    cr_assert_not(matches("*", ""));
+    cr_assert_not(matches("**", ""));
 }
 
 Test(glob, question_mark_stands_for_one_byte)
