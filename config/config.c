@@ -198,6 +198,16 @@ static int set_refuse(char text[CONFIG_REASON_MAX], const char *name, const char
     return -EINVAL;
 }
 
+/* The same for a name that is shown as the client wrote it. */
+static int set_refuse_word(char text[CONFIG_REASON_MAX], const struct config_span *word,
+                           const char *reason)
+{
+    char name[DIRECTIVE_REASON_MAX];
+
+    snprintf(name, sizeof(name), "%.*s", (int)word->len, word->data);
+    return set_refuse(text, name, reason);
+}
+
 /* Writes the refusal of a name that is none. An error reply is one line, whatever the client
  * sent. */
 static int set_unknown(char text[CONFIG_REASON_MAX], const struct config_span *name)
@@ -232,12 +242,12 @@ static int set_resolve(const struct config *config, const struct config_span *wo
         pending[i].directive = directive;
         pending[i].shown = aliased ? directive->alias : directive->name;
         if (directive->flags & DIRECTIVE_IMMUTABLE)
-            return set_refuse(text, pending[i].shown, "can't set immutable config");
+            return set_refuse_word(text, name, "can't set immutable config");
         if ((directive->flags & DIRECTIVE_PROTECTED) && !allowed)
-            return set_refuse(text, pending[i].shown, "can't set protected config");
+            return set_refuse_word(text, name, "can't set protected config");
         for (unsigned j = 0; j < i; j++) {
             if (pending[j].shown == pending[i].shown)
-                return set_refuse(text, pending[i].shown, "duplicate parameter");
+                return set_refuse_word(text, name, "duplicate parameter");
         }
     }
     return 0;

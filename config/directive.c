@@ -77,7 +77,7 @@ static const char *read_octal(const char *text, int64_t *number)
     return at != text && *at == '\0' ? NULL : "argument couldn't be parsed as an octal number";
 }
 
-/* A number of bytes: 1k is 1000, 1kb is 1024, and so on for m and g. */
+/* A number of bytes: 1k is 1000, 1kb is 1024, and so on for m and g. No digits are 0, as in Redis. */
 static bool read_bytes(const char *text, int64_t *number)
 {
     static const struct {
@@ -87,7 +87,7 @@ static bool read_bytes(const char *text, int64_t *number)
                  {"m", 1000000}, {"mb", 1 << 20}, {"g", 1000000000}, {"gb", 1 << 30}};
     const char *end;
 
-    if (!read_digits(text, &end, number))
+    if (!read_digits(text, &end, number) && end != text)
         return false;
     for (unsigned i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
         if (strcasecmp(end, units[i].unit) == 0)

@@ -288,7 +288,7 @@ Test(config, set_refuses_in_the_words_of_redis)
     cr_assert_str_eq(SET(config, "timeout", "5", "timeout", "6"),
                      REFUSED("timeout", "duplicate parameter"));
     cr_assert_str_eq(SET(config, "timeout", "5", "TimeOut", "6"),
-                     REFUSED("timeout", "duplicate parameter"));
+                     REFUSED("TimeOut", "duplicate parameter"));
     cr_assert_str_eq(SET(config, "timeout", "5", "foo", "6", "databases", "1"),
                      "ERR Unknown option or number of arguments for CONFIG SET - 'foo'");
     cr_assert_str_eq(SET(config, "timeout", "5", "port"), "ERR syntax error");
