@@ -8,6 +8,7 @@
 #ifndef DATAPLANE_COMMANDS_COMMAND_H
 #define DATAPLANE_COMMANDS_COMMAND_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -181,6 +182,8 @@ bool call_integer(struct call *call, uint32_t position, int64_t *value);  /* els
 bool call_integer_range(struct call *call, uint32_t position, int64_t low, int64_t high, int64_t *value, const char *error_or_null);
 bool call_option(const struct call *call, uint32_t position, const char *word); /* case-insensitive equality */
 bool text_is(struct text text, const char *word);                               /* case-insensitive equality */
+/* Length of a client's text for "%.*s" in an error; printf stops at a zero byte, as Redis's errors do. */
+static inline int text_shown(struct text text) { return text.len_bytes < INT_MAX ? (int)text.len_bytes : INT_MAX; }
 void call_wrong_arity(struct call *call);
 void call_wrong_subcommand(struct call *call); /* of argv[1]: unknown, or with a wrong number of arguments */
 void call_syntax_error(struct call *call);

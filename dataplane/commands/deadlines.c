@@ -20,8 +20,8 @@ static bool read_flags(struct call *call, unsigned *flags)
             if (call_option(call, i, words[w]))
                 bit = 1u << w;
         if (bit == 0) {
-            int len = call->argv[i].len_bytes > 128 ? 128 : (int)call->argv[i].len_bytes;
-            reply_errorf(call->reply, "Unsupported option %.*s", len, call->argv[i].data);
+            reply_errorf(call->reply, "Unsupported option %.*s", text_shown(call->argv[i]),
+                         call->argv[i].data);
             return false;
         }
         *flags |= bit;

@@ -353,8 +353,8 @@ void cmd_latency_graph(struct call *call)
     if (!merge(call, &merged))
         return;
     if (merged.count == 0) {
-        int len = call->argv[2].len_bytes > 128 ? 128 : (int)call->argv[2].len_bytes;
-        reply_errorf(call->reply, "No samples available for event '%.*s'", len, call->argv[2].data);
+        reply_errorf(call->reply, "No samples available for event '%.*s'",
+                     text_shown(call->argv[2]), call->argv[2].data);
         return;
     }
     draw(call, merged.events[0], &report);
