@@ -1,4 +1,5 @@
-/* Commands on keys whatever their type: DEL, EXISTS, TYPE, TOUCH, RENAME, COPY, MOVE, FLUSH, SWAPDB, DBSIZE. */
+/* Commands on keys whatever their type: DEL, EXISTS, TYPE, TOUCH, RENAME, COPY, MOVE, FLUSH, SWAPDB,
+ * DBSIZE, OBJECT. */
 #include <limits.h>
 #include <string.h>
 
@@ -20,11 +21,9 @@ static bool read_database(struct call *call, uint32_t position, uint32_t *db)
     return true;
 }
 
-static void remove_key(struct call *call, struct key *key, const char *event)
+static bool same_text(struct text a, struct text b)
 {
-    slot_write_begin(call, key);
-    key_delete(call, key);
-    slot_write_end(call, key, event);
+    return a.len_bytes == b.len_bytes && memcmp(a.data, b.data, a.len_bytes) == 0;
 }
 
 void cmd_del(struct call *call)
@@ -35,7 +34,9 @@ void cmd_del(struct call *call)
         struct key key;
         if (!key_find(call, call->argv[i], FIND_WRITE, &key))
             continue;
-        remove_key(call, &key, "del");
+        slot_write_begin(call, &key);
+        key_delete(call, &key);
+        slot_write_end(call, &key, "del");
         removed++;
     }
     reply_integer(call->reply, removed);
@@ -86,32 +87,15 @@ void cmd_type(struct call *call)
 
 /* ---- to another name or database ---- */
 
-/* Puts `entry` (already under the target's name) in place of what is there. */
-static bool adopt(struct call *call, struct key *target, struct entry *entry, const char *event)
-{
-    bool done;
-
-    if (entry == NULL) {
-        reply_error(call->reply, "-OOM no memory for the new key");
-        return false;
-    }
-    slot_write_begin(call, target);
-    done = key_adopt(call, target, entry);
-    slot_write_end(call, target, event);
-    return done;
-}
-
 static void rename_key(struct call *call, bool only_if_absent)
 {
     struct key source, target;
-    bool same = call->argv[1].len_bytes == call->argv[2].len_bytes &&
-                memcmp(call->argv[1].data, call->argv[2].data, call->argv[1].len_bytes) == 0;
 
     if (!key_find(call, call->argv[1], FIND_WRITE, &source)) {
         reply_error(call->reply, "no such key");
         return;
     }
-    if (same) {
+    if (same_text(call->argv[1], call->argv[2])) {
         if (only_if_absent)
             reply_integer(call->reply, 0);
         else
@@ -122,13 +106,8 @@ static void rename_key(struct call *call, bool only_if_absent)
         reply_integer(call->reply, 0);
         return;
     }
-    key_find(call, call->argv[1], FIND_WRITE,
-             &source); /* looking for the target may have removed an expired neighbour */
-    struct entry *moved =
-        entry_copy(call->worker->memory, source.entry, call->argv[2], key_expiry(&source));
-    if (!adopt(call, &target, moved, "rename_to"))
+    if (!key_rename(call, &source, &target, "rename_from", "rename_to"))
         return;
-    remove_key(call, &source, "rename_from");
     if (only_if_absent)
         reply_integer(call->reply, 1);
     else
@@ -166,8 +145,7 @@ void cmd_copy(struct call *call)
         reply_error(call->reply, "Copying to another database is not allowed in cluster mode");
         return;
     }
-    if (db == call->session->db && call->argv[1].len_bytes == call->argv[2].len_bytes &&
-        memcmp(call->argv[1].data, call->argv[2].data, call->argv[1].len_bytes) == 0) {
+    if (db == call->session->db && same_text(call->argv[1], call->argv[2])) {
         reply_error(call->reply, "source and destination objects are the same");
         return;
     }
@@ -179,10 +157,16 @@ void cmd_copy(struct call *call)
         reply_integer(call->reply, 0);
         return;
     }
-    key_find(call, call->argv[1], FIND_WRITE, &source);
     struct entry *copy =
         entry_copy(call->worker->memory, source.entry, call->argv[2], key_expiry(&source));
-    if (adopt(call, &target, copy, "copy_to"))
+    if (copy == NULL) {
+        reply_error(call->reply, "-OOM no memory for the copy");
+        return;
+    }
+    slot_write_begin(call, &target);
+    bool done = key_adopt(call, &target, copy);
+    slot_write_end(call, &target, "copy_to");
+    if (done)
         reply_integer(call->reply, 1);
 }
 
@@ -206,13 +190,8 @@ void cmd_move(struct call *call)
         reply_integer(call->reply, 0);
         return;
     }
-    key_find(call, call->argv[1], FIND_WRITE, &source);
-    struct entry *moved =
-        entry_copy(call->worker->memory, source.entry, call->argv[1], key_expiry(&source));
-    if (!adopt(call, &target, moved, "move_to"))
-        return;
-    remove_key(call, &source, "move_from");
-    reply_integer(call->reply, 1);
+    if (key_rename(call, &source, &target, "move_from", "move_to"))
+        reply_integer(call->reply, 1);
 }
 
 /* ---- whole databases ---- */
@@ -274,7 +253,7 @@ void cmd_dbsize(struct call *call)
 
 static bool object_key(struct call *call, struct key *key)
 {
-    if (key_find(call, call->argv[2], FIND_READ | FIND_NO_TOUCH | FIND_NO_STATS, key))
+    if (key_find(call, call->argv[2], FIND_READ | FIND_NO_TOUCH, key))
         return true;
     reply_null(call->reply);
     return false;

@@ -351,6 +351,36 @@ struct entry *entry_copy(struct memory *memory, const struct entry *entry, struc
     return create(memory, key, &value, expiry_unix_ms);
 }
 
+struct entry *entry_rename(struct memory *memory, const struct entry *entry, struct text key,
+                           int64_t expiry_unix_ms)
+{
+    if ((entry->flags & ENTRY_POINTER) == 0)
+        return entry_copy(memory, entry, key, expiry_unix_ms);
+
+    struct entry header = {.type_encoding = entry->type_encoding,
+                           .flags = ENTRY_POINTER | (expiry_unix_ms != -1 ? ENTRY_EXPIRES : 0)};
+    struct entry *renamed = entry_shape(memory, header, key);
+
+    if (renamed == NULL)
+        return NULL;
+    if (expiry_unix_ms != -1)
+        memcpy(expiry_field(renamed), &expiry_unix_ms, sizeof(expiry_unix_ms));
+    set_field(renamed, 0);
+    return renamed;
+}
+
+void entry_rename_share(struct entry *renamed, const struct entry *entry)
+{
+    if (entry->flags & ENTRY_POINTER)
+        set_field(renamed, get_field(entry));
+}
+
+void entry_rename_done(struct entry *entry)
+{
+    if (entry->flags & ENTRY_POINTER)
+        set_field(entry, 0);
+}
+
 struct entry *entry_set_string(struct memory *memory, struct entry *entry, struct text text)
 {
     struct value value = value_string(text);

@@ -142,9 +142,15 @@ static void change_made(struct call *call, struct key *key)
 
 void slot_write_end(struct call *call, struct key *key, const char *event)
 {
-    (void)event; /* keyspace events will be told here */
     assert(call->write_open);
     call->write_open = false;
+    if (event == NULL) {
+        assert(key->was_there == (key->entry != NULL));
+        if (!key->failed)
+            count_change(call, key);
+        call->worker->gate.changes++;
+        return;
+    }
     /* Without memory nothing has changed, unless the command had deleted the old value before. */
     bool lost = key->slot != NULL && key->was_there && key->entry == NULL;
     if (key->failed && !lost)
@@ -387,6 +393,26 @@ bool key_adopt(struct call *call, struct key *key, struct entry *entry)
     }
     set_access(call, entry);
     return key->entry == NULL ? insert(call, key, entry) : exchange(call, key, entry);
+}
+
+bool key_rename(struct call *call, struct key *source, struct key *target, const char *from_event,
+                const char *to_event)
+{
+    struct entry *renamed =
+        entry_rename(call->worker->memory, source->entry, target->name, key_expiry(source));
+
+    slot_write_begin(call, target);
+    bool done = renamed != NULL ? key_adopt(call, target, renamed) : no_memory(call, target);
+    if (done)
+        entry_rename_share(target->entry, source->entry);
+    slot_write_end(call, target, to_event);
+    if (!done)
+        return false;
+    slot_write_begin(call, source);
+    entry_rename_done(source->entry);
+    key_delete(call, source);
+    slot_write_end(call, source, from_event);
+    return true;
 }
 
 /* ---- stamps and journal ---- */

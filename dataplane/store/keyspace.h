@@ -132,7 +132,8 @@ int64_t key_expiry(const struct key *key); /* unix ms; -1: none, or the key is a
  * command, one after the other. `event` is the keyspace event's name ("set", "del", "expire" ...).
  * slot_write_begin finds the key again if anything changed since key_find. slot_write_end marks
  * watchers, counts bytes and keys, raises call->dirty; it does nothing after a change that failed
- * for want of memory. */
+ * for want of memory. `event` NULL: the value is still the same, only its form has changed (bytes
+ * are counted, and nobody is told). */
 void slot_write_begin(struct call *call, struct key *key);
 void slot_write_end(struct call *call, struct key *key, const char *event);
 
@@ -154,6 +155,12 @@ void key_delete(struct call *call, struct key *key);
 /* Puts an entry (made with entry_copy under this name) in, replacing what is there. Takes the
  * entry: without memory it is freed. */
 bool key_adopt(struct call *call, struct key *key, struct entry *entry);
+/* Moves the value and deadline of `source`, which must be there, to `target`, replacing what that
+ * holds; a long string is not copied. Opens and closes the gate for both, so not inside it. The
+ * names of the two must not be the same in one database. False: no memory, error replied, nothing
+ * changed. */
+bool key_rename(struct call *call, struct key *source, struct key *target, const char *from_event,
+                const char *to_event);
 
 /* A key that goes on its own account, not the command's: begin, delete, end, and a DEL in the
  * journal in front of what the command will write. `key->name` may point into the entry. expire:
