@@ -20,6 +20,10 @@ enum string_option {
     SET_TIMES = SET_EX | SET_PX | SET_EXAT | SET_PXAT,
 };
 
+enum {
+    OLD_VALUE_SMALL_BYTES = 256, /* kept on the stack */
+};
+
 static void reply_string(struct call *call, const struct entry *entry)
 {
     char number[24];
@@ -108,7 +112,7 @@ void cmd_substr(struct call *call)
 
 /* ---- SET and its kin ---- */
 
-/* Reads the options of SET and GETEX from `first` on. *time is the position of the time's argument. */
+/* Reads the options of SET and GETEX from `first` on; *time is where the time's argument is. */
 static bool read_options(struct call *call, uint32_t first, bool getex, uint32_t *options,
                          uint32_t *time)
 {
@@ -183,7 +187,7 @@ static void propagate_del(struct call *call, struct text key)
     call_propagate(call, 2, argv);
 }
 
-/* Stores; a deadline in the past deletes at once, as on a primary that replays it. */
+/* A deadline in the past is stored as well: the key is gone for whoever looks next. */
 static bool store(struct call *call, struct key *key, struct text value, int64_t deadline)
 {
     bool stored;
@@ -194,40 +198,87 @@ static bool store(struct call *call, struct key *key, struct text value, int64_t
     return stored;
 }
 
+/* The value that SET ... GET and GETSET answer with. It is gone once the change is made, and the
+ * change may lack memory, which is another answer: so it is kept in between. */
+struct old_value {
+    bool there;
+    struct text text;
+    char *large;
+    char small[OLD_VALUE_SMALL_BYTES];
+};
+
+/* False: an error was replied. */
+static bool old_value_keep(struct call *call, struct key *key, struct old_value *old)
+{
+    char number[24];
+    bool wrong = false;
+
+    old->large = NULL;
+    old->there = key_find_string(call, 1, FIND_READ, key, &wrong);
+    if (!old->there)
+        return !wrong;
+    struct text text = entry_string(key->entry, number);
+    char *to = old->small;
+    if (text.len_bytes > sizeof old->small && (to = old->large = malloc(text.len_bytes)) == NULL) {
+        reply_error(call->reply, "-OOM no memory for the old value");
+        return false;
+    }
+    memcpy(to, text.data, text.len_bytes);
+    old->text = (struct text){to, text.len_bytes};
+    return true;
+}
+
+static void old_value_reply(struct call *call, const struct old_value *old)
+{
+    if (old->there)
+        reply_bulk(call->reply, old->text);
+    else
+        reply_null(call->reply);
+}
+
+static bool set_applies(uint32_t options, bool there)
+{
+    return !((options & SET_NX) != 0 && there) && !((options & SET_XX) != 0 && !there);
+}
+
+/* False: no memory, error replied. */
+static bool set_found(struct call *call, struct key *key, uint32_t options, int64_t deadline)
+{
+    if ((options & SET_KEEPTTL) != 0)
+        deadline = key_expiry(key);
+    if (!store(call, key, call->argv[2], deadline))
+        return false;
+    if ((options & SET_TIMES) != 0)
+        propagate_set(call, call->argv[1], call->argv[2], deadline);
+    return true;
+}
+
+static void set_and_get(struct call *call, uint32_t options, int64_t deadline)
+{
+    struct old_value old;
+    struct key key;
+
+    if (!old_value_keep(call, &key, &old))
+        return;
+    if (!set_applies(options, old.there) || set_found(call, &key, options, deadline))
+        old_value_reply(call, &old);
+    free(old.large);
+}
+
 void cmd_set(struct call *call)
 {
     uint32_t options, time;
     int64_t deadline;
     struct key key;
-    bool there;
 
     if (!read_options(call, 3, false, &options, &time) ||
         !read_deadline(call, options, time, &deadline))
         return;
-    if ((options & SET_GET) != 0) {
-        bool wrong = false;
-        there = key_find_string(call, 1, FIND_READ, &key, &wrong);
-        if (wrong)
-            return;
-        if (there)
-            reply_string(call, key.entry);
-        else
-            reply_null(call->reply);
-    } else {
-        there = key_find(call, call->argv[1], FIND_WRITE, &key);
-    }
-    if (((options & SET_NX) != 0 && there) || ((options & SET_XX) != 0 && !there)) {
-        if ((options & SET_GET) == 0)
-            reply_null(call->reply);
-        return;
-    }
-    if ((options & SET_KEEPTTL) != 0 && there)
-        deadline = key_expiry(&key);
-    if (!store(call, &key, call->argv[2], deadline))
-        return;
-    if ((options & SET_TIMES) != 0)
-        propagate_set(call, call->argv[1], call->argv[2], deadline);
-    if ((options & SET_GET) == 0)
+    if ((options & SET_GET) != 0)
+        set_and_get(call, options, deadline);
+    else if (!set_applies(options, key_find(call, call->argv[1], FIND_WRITE, &key)))
+        reply_null(call->reply);
+    else if (set_found(call, &key, options, deadline))
         reply_ok(call->reply);
 }
 
@@ -277,17 +328,25 @@ void cmd_psetex(struct call *call)
 void cmd_getset(struct call *call)
 {
     struct text argv[] = {{"SET", 3}, call->argv[1], call->argv[2]};
+    struct old_value old;
     struct key key;
-    bool wrong = false;
 
-    if (key_find_string(call, 1, FIND_READ, &key, &wrong))
-        reply_string(call, key.entry);
-    else if (wrong)
+    if (!old_value_keep(call, &key, &old))
         return;
-    else
-        reply_null(call->reply);
-    if (store(call, &key, call->argv[2], -1))
+    if (store(call, &key, call->argv[2], -1)) {
         call_propagate(call, 3, argv);
+        old_value_reply(call, &old);
+    }
+    free(old.large);
+}
+
+static void delete_now(struct call *call, struct key *key)
+{
+    reply_string(call, key->entry);
+    slot_write_begin(call, key);
+    key_delete(call, key);
+    slot_write_end(call, key, "del");
+    propagate_del(call, call->argv[1]);
 }
 
 void cmd_getdel(struct call *call)
@@ -300,36 +359,28 @@ void cmd_getdel(struct call *call)
             reply_null(call->reply);
         return;
     }
-    reply_string(call, key.entry);
-    slot_write_begin(call, &key);
-    key_delete(call, &key);
-    slot_write_end(call, &key, "del");
-    propagate_del(call, call->argv[1]);
+    delete_now(call, &key);
 }
 
-static void getex_change(struct call *call, struct key *key, uint32_t options, int64_t deadline)
+/* -1: no deadline any more. */
+static void change_deadline(struct call *call, struct key *key, int64_t deadline)
 {
     char number[24];
     struct text argv[] = {{"PEXPIREAT", 9}, call->argv[1], {number, 0}};
     struct text persist[] = {{"PERSIST", 7}, call->argv[1]};
 
-    if ((options & SET_TIMES) != 0 && deadline <= call->now_unix_ms) {
-        slot_write_begin(call, key);
-        key_delete(call, key);
-        slot_write_end(call, key, "del");
-        propagate_del(call, call->argv[1]);
-    } else if ((options & SET_TIMES) != 0) {
-        slot_write_begin(call, key);
-        key_set_expiry(call, key, deadline);
-        slot_write_end(call, key, "expire");
-        argv[2].len_bytes = integer_to_text(deadline, number);
-        call_propagate(call, 3, argv);
-    } else if ((options & SET_PERSIST) != 0 && key_expiry(key) >= 0) {
-        slot_write_begin(call, key);
-        key_set_expiry(call, key, -1);
-        slot_write_end(call, key, "persist");
+    slot_write_begin(call, key);
+    bool done = key_set_expiry(call, key, deadline);
+    slot_write_end(call, key, deadline < 0 ? "persist" : "expire");
+    if (!done)
+        return;
+    reply_string(call, key->entry);
+    if (deadline < 0) {
         call_propagate(call, 2, persist);
+        return;
     }
+    argv[2].len_bytes = integer_to_text(deadline, number);
+    call_propagate(call, 3, argv);
 }
 
 void cmd_getex(struct call *call)
@@ -348,11 +399,32 @@ void cmd_getex(struct call *call)
     }
     if (!read_deadline(call, options, time, &deadline))
         return;
-    reply_string(call, key.entry);
-    getex_change(call, &key, options, deadline);
+    if ((options & SET_TIMES) != 0 && deadline <= call->now_unix_ms)
+        delete_now(call, &key);
+    else if ((options & SET_TIMES) != 0 || ((options & SET_PERSIST) != 0 && key_expiry(&key) >= 0))
+        change_deadline(call, &key, deadline);
+    else
+        reply_string(call, key.entry);
 }
 
 /* ---- several keys ---- */
+
+static bool store_all(struct call *call)
+{
+    for (uint32_t i = 1; i < call->argc; i += 2) {
+        struct key key;
+
+        key_find(call, call->argv[i], FIND_WRITE, &key);
+        if (store(call, &key, call->argv[i + 1], -1))
+            continue;
+        if (call->dirty > 0) { /* what came before the lack of memory stands */
+            call->argv[0] = (struct text){"MSET", 4};
+            call_propagate(call, i, call->argv);
+        }
+        return false;
+    }
+    return true;
+}
 
 void cmd_mset(struct call *call)
 {
@@ -360,13 +432,8 @@ void cmd_mset(struct call *call)
         reply_error(call->reply, "wrong number of arguments for 'mset' command");
         return;
     }
-    for (uint32_t i = 1; i < call->argc; i += 2) {
-        struct key key;
-        key_find(call, call->argv[i], FIND_WRITE, &key);
-        if (!store(call, &key, call->argv[i + 1], -1))
-            return;
-    }
-    reply_ok(call->reply);
+    if (store_all(call))
+        reply_ok(call->reply);
 }
 
 void cmd_msetnx(struct call *call)
@@ -383,12 +450,8 @@ void cmd_msetnx(struct call *call)
             return;
         }
     }
-    for (uint32_t i = 1; i < call->argc; i += 2) {
-        key_find(call, call->argv[i], FIND_WRITE, &key);
-        if (!store(call, &key, call->argv[i + 1], -1))
-            return;
-    }
-    reply_integer(call->reply, 1);
+    if (store_all(call))
+        reply_integer(call->reply, 1);
 }
 
 /* ---- APPEND, SETRANGE ---- */
