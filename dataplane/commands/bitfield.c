@@ -179,10 +179,18 @@ static bool fit_value(const struct operation *operation, int64_t *result)
                 : (int64_t)((uint64_t)operation->value & (((uint64_t)1 << operation->bits) - 1));
         return true;
     }
+    /* How far a number this low is from the highest overflows in Redis: it counts as too high. */
+    int64_t high = (int64_t)(((uint64_t)1 << (operation->bits - 1)) - 1);
+    if (operation->is_signed && operation->bits < 64 && operation->overflow == OVERFLOW_SAT &&
+        operation->value < high - INT64_MAX) {
+        *result = high;
+        return true;
+    }
     return add_field(operation, operation->value, 0, result);
 }
 
-static void run_operation(struct call *call, const struct operation *operation,
+/* Returns whether the string is different now. */
+static bool run_operation(struct call *call, const struct operation *operation,
                           unsigned char *bytes, size_t len)
 {
     int64_t old = read_field(operation, bytes, len), result = 0;
@@ -190,31 +198,33 @@ static void run_operation(struct call *call, const struct operation *operation,
 
     if (operation->kind == FIELD_GET) {
         reply_integer(call->reply, old);
-        return;
+        return false;
     }
     fits = operation->kind == FIELD_SET ? fit_value(operation, &result)
                                         : add_field(operation, old, operation->value, &result);
     if (!fits) {
         reply_null(call->reply);
-        return;
+        return false;
     }
     save(bytes, operation->offset, operation->bits, (uint64_t)result);
     reply_integer(call->reply, operation->kind == FIELD_SET ? old : result);
+    return result != old;
 }
 
 static void run_writes(struct call *call, struct key *key, size_t len, uint64_t highest_byte,
                        const struct operation *operations, int64_t count)
 {
     size_t needed = highest_byte + 1 > len ? highest_byte + 1 : len;
+    bool changed = needed > len;
 
     slot_write_begin(call, key);
     char *data = key_string_writable(call, key, needed);
     if (data != NULL) {
         reply_array(call->reply, (uint64_t)count);
         for (int64_t i = 0; i < count; i++)
-            run_operation(call, &operations[i], (unsigned char *)data, needed);
+            changed |= run_operation(call, &operations[i], (unsigned char *)data, needed);
     }
-    slot_write_end(call, key, "setbit");
+    slot_write_end(call, key, changed ? "setbit" : NULL);
 }
 
 static void run_reads(struct call *call, struct text text, const struct operation *operations,

@@ -51,11 +51,12 @@ void cmd_setbit(struct call *call)
     }
     if (wrong)
         return;
+    bool changes = byte >= len || old != (unsigned)bit;
     slot_write_begin(call, &key);
     char *data = key_string_writable(call, &key, byte + 1 > len ? byte + 1 : len);
     if (data != NULL)
         data[byte] = (char)((data[byte] & ~(1 << shift)) | (int)bit << shift);
-    slot_write_end(call, &key, "setbit");
+    slot_write_end(call, &key, changes ? "setbit" : NULL);
     if (data != NULL)
         reply_integer(call->reply, old);
 }
@@ -164,18 +165,33 @@ void cmd_bitcount(struct call *call)
     reply_integer(call->reply, (int64_t)sum);
 }
 
+/* Up to 8 bytes, the first one highest. */
+static uint64_t load_word(const unsigned char *bytes, size_t len)
+{
+    uint64_t word = 0;
+
+    if (len >= 8) {
+        memcpy(&word, bytes, 8);
+        return __builtin_bswap64(word);
+    }
+    for (size_t i = 0; i < len; i++)
+        word |= (uint64_t)bytes[i] << (56 - 8 * i);
+    return word;
+}
+
+/* First bit of that value in [first, last]; -1: none. */
 static int64_t find_bit(const unsigned char *bytes, uint64_t first, uint64_t last, unsigned bit)
 {
-    unsigned char skip = bit != 0 ? 0 : 0xff;
+    uint64_t flip = bit != 0 ? 0 : UINT64_MAX;
 
-    for (uint64_t at = first; at <= last;) {
-        if (at % 8 == 0 && at + 7 <= last && bytes[at / 8] == skip) {
-            at += 8;
-            continue;
-        }
-        if ((bytes[at / 8] >> (7 - at % 8) & 1) == (int)bit)
-            return (int64_t)at;
-        at++;
+    for (uint64_t at = first / 8 * 8; at <= last; at += 64) {
+        uint64_t word = load_word(bytes + at / 8, last / 8 + 1 - at / 8) ^ flip;
+        if (at < first)
+            word &= UINT64_MAX >> (first - at);
+        if (last - at < 63)
+            word &= ~(UINT64_MAX >> (last - at + 1));
+        if (word != 0)
+            return (int64_t)at + __builtin_clzll(word);
     }
     return -1;
 }
