@@ -1,6 +1,7 @@
 /* Walks over the slots: SCAN, KEYS, RANDOMKEY.
- * A cursor is slot and position in hash order (14 + 39 bits, below 2^53), so it survives growth of tables and moves of slots. A walk stays at the
- * owner of a slot while that owner has the following ones too; otherwise the job goes on to the next owner. */
+ * A cursor is slot and position in hash order (14 + 39 bits, below 2^53), so it survives growth of
+ * tables and moves of slots. A walk stays at the owner of a slot while that owner has the following
+ * ones too; otherwise the job goes on to the next owner. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,9 +13,10 @@
 enum {
     WALK_COUNT_DEFAULT = 10,
     WALK_EFFORT = 10,        /* SCAN looks at so many buckets for each element asked for, at most */
-    WALK_SLICE_US = 50,      /* of KEYS, then others have their turn */
+    WALK_SLICE_US = 50,      /* then others have their turn */
     WALK_SLICE_BUCKETS = 16, /* between two looks at the clock */
-    RANDOM_TRIES = 100,
+    RANDOM_TRIES = 100,      /* of RANDOMKEY, where nothing is found */
+    RANDOM_EXPIRED = 100,    /* removed on the way, then others have their turn */
 };
 
 /* walk_state: the walk's place between its steps */
@@ -23,7 +25,8 @@ enum { STATE_CURSOR, STATE_FOUND, STATE_EFFORT, STATE_STARTED };
 struct walk {
     struct call *call;
     struct text pattern, type; /* no data: any */
-    uint64_t count, found;
+    uint64_t count, found, buckets;
+    bool complete; /* SCAN has what it was asked for */
 };
 
 static uint64_t cursor_of(uint32_t slot, uint64_t position)
@@ -41,21 +44,29 @@ static uint64_t cursor_position(uint64_t cursor)
     return cursor & (((uint64_t)1 << TABLE_CURSOR_BITS) - 1);
 }
 
+/* As strtoul reads it, which is what Redis does: a sign is taken, the empty text is 0, and a zero
+ * byte ends it. */
 static bool read_cursor(struct text text, uint64_t *cursor)
 {
-    char copy[32], *end;
+    const char *at = text.data, *end = at + text.len_bytes;
+    const char *zero = text.len_bytes > 0 ? memchr(at, '\0', text.len_bytes) : NULL;
+    bool negative, digits = false;
+    uint64_t value = 0;
 
-    if (text.len_bytes == 0 || text.len_bytes >= sizeof copy || text.data[0] == ' ' ||
-        (text.data[0] >= '\t' && text.data[0] <= '\r'))
-        return false;
-    memcpy(copy, text.data, text.len_bytes);
-    copy[text.len_bytes] = '\0';
-    unsigned long long value = strtoull(copy, &end, 10);
-    if ((size_t)(end - copy) != text.len_bytes ||
-        (value == UINT64_MAX && strcmp(copy, "18446744073709551615") != 0))
-        return false;
-    *cursor = value;
-    return true;
+    end = zero != NULL ? zero : end;
+    *cursor = 0;
+    if (at == end)
+        return true;
+    negative = *at == '-';
+    at += *at == '-' || *at == '+';
+    for (; at < end && *at >= '0' && *at <= '9'; at++) {
+        digits = true;
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, (uint64_t)(*at - '0'), &value))
+            return false;
+    }
+    *cursor = negative ? 0 - value : value;
+    return digits && at == end;
 }
 
 static int32_t next_slot(struct call *call, uint32_t from)
@@ -86,15 +97,21 @@ int32_t slot_of_keys(struct call *call)
 
 /* ---- what is found ---- */
 
+static bool is_expired(const struct call *call, const struct entry *entry)
+{
+    int64_t deadline = entry_expiry_unix_ms(entry);
+
+    return deadline >= 0 && deadline < call->now_unix_ms;
+}
+
 static void visit(void *argument, struct entry *entry)
 {
     struct walk *walk = argument;
     struct text key = entry_key(entry);
-    int64_t deadline = entry_expiry_unix_ms(entry);
     static const char *const types[] = {"string", "list",   "set",   "zset",
                                         "hash",   "module", "stream"};
 
-    if (deadline >= 0 && deadline <= walk->call->now_unix_ms)
+    if (is_expired(walk->call, entry))
         return;
     if (walk->type.data != NULL && !text_is(walk->type, types[entry_type(entry)]))
         return;
@@ -105,20 +122,30 @@ static void visit(void *argument, struct entry *entry)
     walk->found++;
 }
 
-/* May the walk look into this slot right here: is it the one the job holds, or a free one of this worker? */
+/* May the walk look into this slot right here: is it the one the job holds, or a free one of this
+ * worker? */
 static bool is_at_hand(const struct call *call, uint32_t slot)
 {
     const struct job *job = call->job;
 
     if (call->in_transaction)
         return true; /* all slots are on loan */
-    if (job->part_count == 1 && job->parts[0].refs[0].slot == slot)
+    if (job != NULL && job->part_count == 1 && job->parts[0].refs[0].slot == slot)
         return true;
     return node_owner(call->node, slot) == call->worker->index &&
            !slots_busy(call->worker, (uint16_t)slot);
 }
 
-/* Goes on from `cursor` until `done` says so; returns the new cursor, 0 at the end. Sets call->continue_slot when it must go on elsewhere. */
+/* Is it others' turn? In a transaction it is not before the end. */
+static bool slice_over(struct walk *walk)
+{
+    if (++walk->buckets % WALK_SLICE_BUCKETS != 0 || walk->call->in_transaction)
+        return false;
+    return clock_now_us() >= walk->call->worker->now_us + WALK_SLICE_US;
+}
+
+/* Goes on from `cursor` until `done` says so; returns the new cursor, 0 at the end. Sets
+ * call->continue_slot when it must go on elsewhere. */
 static uint64_t step(struct walk *walk, uint64_t cursor, bool (*done)(struct walk *walk))
 {
     struct call *call = walk->call;
@@ -188,11 +215,12 @@ static bool scan_options(struct call *call, struct walk *walk)
 
 static bool scan_done(struct walk *walk)
 {
-    struct call *call = walk->call;
-    uint64_t effort =
+    uint64_t *effort = &walk->call->walk_state[STATE_EFFORT];
+    uint64_t limit =
         walk->count > UINT64_MAX / WALK_EFFORT ? UINT64_MAX : walk->count * WALK_EFFORT;
 
-    return walk->found >= walk->count || ++call->walk_state[STATE_EFFORT] >= effort;
+    walk->complete = walk->found >= walk->count || ++*effort >= limit;
+    return walk->complete || slice_over(walk);
 }
 
 void cmd_scan(struct call *call)
@@ -211,6 +239,8 @@ void cmd_scan(struct call *call)
     if (!scan_options(call, &walk))
         return;
     cursor = step(&walk, cursor, scan_done);
+    if (call->continue_slot < 0 && cursor != 0 && !walk.complete)
+        call_continue_at(call, (int32_t)cursor_slot(cursor));
     if (call->continue_slot >= 0) {
         call->walk_state[STATE_CURSOR] = cursor;
         call->walk_state[STATE_FOUND] = walk.found;
@@ -226,13 +256,6 @@ void cmd_scan(struct call *call)
 
 /* ---- KEYS ---- */
 
-static bool keys_done(struct walk *walk)
-{
-    if (++walk->count % WALK_SLICE_BUCKETS != 0 || walk->call->in_transaction)
-        return false;
-    return clock_now_us() >= walk->call->worker->now_us + WALK_SLICE_US;
-}
-
 void cmd_keys(struct call *call)
 {
     struct walk walk = {.call = call,
@@ -243,7 +266,7 @@ void cmd_keys(struct call *call)
     call->continue_slot = -1;
     if (walk.pattern.len_bytes == 1 && walk.pattern.data[0] == '*')
         walk.pattern.data = NULL;
-    cursor = step(&walk, cursor, keys_done);
+    cursor = step(&walk, cursor, slice_over);
     if (call->continue_slot < 0 && cursor != 0)
         call_continue_at(call, (int32_t)cursor_slot(cursor)); /* the slice is over */
     call->walk_state[STATE_CURSOR] = cursor;
@@ -265,29 +288,53 @@ int32_t slot_of_randomkey(struct call *call)
     return slot >= 0 ? slot : next_slot(call, 0);
 }
 
+/* The slot that the job stands at, or one of chance. */
+static int32_t first_slot(struct call *call)
+{
+    const struct job *job = call->job;
+
+    if (call->continue_slot >= 0)
+        return call->continue_slot;
+    if (job != NULL && job->part_count == 1 && !call->in_transaction)
+        return job->parts[0].refs[0].slot;
+    return slot_of_randomkey(call);
+}
+
+/* A key that has run out goes when it is met, as in Redis. */
+static bool is_live(struct call *call, const struct entry *entry)
+{
+    struct key key;
+
+    return key_find(call, entry_key(entry), FIND_READ | FIND_NO_TOUCH | FIND_NO_STATS, &key);
+}
+
 void cmd_randomkey(struct call *call)
 {
-    int32_t slot = call->continue_slot;
+    int32_t slot = first_slot(call);
+    uint64_t *tries = &call->walk_state[STATE_EFFORT];
+    unsigned expired = 0;
 
     call->continue_slot = -1;
-    if (slot < 0)
-        slot = slot_of_randomkey(call);
-    struct keyspace *keyspace = keyspace_get(call->node, call->session->db);
-    if (keyspace == NULL) /* flushed since the slot was chosen */
-        slot = -1;
-    for (uint64_t *tries = &call->walk_state[STATE_EFFORT];
-         slot >= 0 && (*tries)++ < RANDOM_TRIES;) {
-        if (!is_at_hand(call, (uint32_t)slot)) {
+    while (slot >= 0 && *tries < RANDOM_TRIES) {
+        struct keyspace *keyspace = keyspace_get(call->node, call->session->db);
+        if (keyspace == NULL)
+            break; /* flushed since the slot was chosen */
+        if (!is_at_hand(call, (uint32_t)slot) || expired == RANDOM_EXPIRED) {
             call_continue_at(call, slot);
             return;
         }
-        struct entry *entry = table_random(&keyspace->slots[slot].table, call->node->hash_seed,
-                                           rng_next(&call->worker->rng));
-        int64_t deadline = entry == NULL ? -1 : entry_expiry_unix_ms(entry);
-        if (entry != NULL && (deadline < 0 || deadline > call->now_unix_ms)) {
+        struct table *table = &keyspace->slots[slot].table;
+        uint32_t used = table->used;
+        struct entry *entry =
+            table_random(table, call->node->hash_seed, rng_next(&call->worker->rng));
+        if (entry != NULL && is_live(call, entry)) {
             reply_bulk(call->reply, entry_key(entry));
             return;
         }
+        if (table->used < used)
+            expired++;
+        else
+            ++*tries;
         slot = slot_of_randomkey(call);
     }
     reply_null(call->reply);
