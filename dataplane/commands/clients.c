@@ -6,6 +6,7 @@
 #include "dataplane/client/batch.h"
 #include "dataplane/client/client.h"
 #include "dataplane/commands/functions.h"
+#include "dataplane/commands/gather.h"
 #include "dataplane/commands/server.h"
 
 /* ---- which clients ---- */
@@ -13,12 +14,30 @@
 /* What LIST and KILL select by; no data or zero: any. */
 struct selection {
     struct text address, local, type;
-    const struct text *ids;
-    uint32_t id_count;
     uint64_t id;
-    bool skip_me, user_given, none; /* none: nobody can match */
-    uint32_t criteria;
+    bool skip_me;
+    uint32_t ids_at; /* LIST ID: position of the first; 0: no such list */
 };
+
+/* Why a selection is refused: a format for one text of the client's. */
+struct refusal {
+    const char *format; /* NULL: a syntax error */
+    struct text text;
+};
+
+static bool refuse(struct refusal *refusal, const char *format, struct text text)
+{
+    *refusal = (struct refusal){format, text};
+    return false;
+}
+
+static void reply_refusal(struct call *call, const struct refusal *refusal)
+{
+    if (refusal->format == NULL)
+        call_syntax_error(call);
+    else
+        reply_errorf(call->reply, refusal->format, text_shown(refusal->text), refusal->text.data);
+}
 
 static bool known_type(struct text type)
 {
@@ -26,194 +45,299 @@ static bool known_type(struct text type)
            text_is(type, "pubsub") || text_is(type, "master");
 }
 
+static bool is_text(struct text text, const char *wanted)
+{
+    return strlen(wanted) == text.len_bytes && memcmp(text.data, wanted, text.len_bytes) == 0;
+}
+
+static bool is_open(const struct client *client)
+{
+    return client->conn != NULL && (client->flags & CLIENT_CLOSED) == 0;
+}
+
 static bool matches(const struct client *client, const struct selection *selection,
                     uint64_t asking_id)
 {
-    if (client->conn == NULL || (client->flags & CLIENT_CLOSED) != 0 || selection->none)
+    if (!is_open(client))
         return false;
-    if (selection->address.data != NULL &&
-        !(strlen(client->peer) == selection->address.len_bytes &&
-          memcmp(client->peer, selection->address.data, selection->address.len_bytes) == 0))
+    if (selection->address.data != NULL && !is_text(selection->address, client->peer))
         return false;
-    if (selection->local.data != NULL &&
-        !(strlen(client->local) == selection->local.len_bytes &&
-          memcmp(client->local, selection->local.data, selection->local.len_bytes) == 0))
+    if (selection->local.data != NULL && !is_text(selection->local, client->local))
         return false;
     if (selection->type.data != NULL && !text_is(selection->type, "normal"))
         return false;
     if (selection->id != 0 && client->session.client_id != selection->id)
         return false;
-    if (selection->user_given && (client->flags & CLIENT_AUTHENTICATED) == 0)
-        return false;
-    if (selection->id_count > 0) {
-        bool found = false;
-        for (uint32_t i = 0; i < selection->id_count && !found; i++) {
-            int64_t id;
-            found = text_to_integer(selection->ids[i], &id) &&
-                    (uint64_t)id == client->session.client_id;
-        }
-        if (!found)
-            return false;
-    }
     return !(selection->skip_me && client->session.client_id == asking_id);
 }
 
 /* ---- LIST, INFO ---- */
 
-/* NULL when the arguments are fine; "" for a syntax error; else the text (in `text`). */
-static const char *list_selection(const struct call *call, struct selection *selection,
-                                  char text[256])
+/* A line that LIST ID asked for, from the worker that knows the client. */
+struct listed {
+    uint64_t id;
+    size_t len_bytes;
+    char *line;
+};
+
+static bool list_selection(const struct call *call, struct selection *selection,
+                           struct refusal *refusal)
 {
     *selection = (struct selection){0};
     if (call->argc == 2)
-        return NULL;
+        return true;
     if (call->argc == 4 && text_is(call->argv[2], "type")) {
         selection->type = call->argv[3];
-        if (known_type(selection->type))
-            return NULL;
-        snprintf(text, 256, "Unknown client type '%.*s'",
-                 selection->type.len_bytes > 128 ? 128 : (int)selection->type.len_bytes,
-                 selection->type.data);
-        return text;
+        return known_type(selection->type) ||
+               refuse(refusal, "Unknown client type '%.*s'", selection->type);
     }
-    if (call->argc > 3 && text_is(call->argv[2], "id")) {
-        selection->ids = &call->argv[3];
-        selection->id_count = call->argc - 3;
-        for (uint32_t i = 0; i < selection->id_count; i++) {
-            int64_t id;
-            if (!text_to_integer(selection->ids[i], &id) || id < 1)
-                return "Invalid client ID";
-        }
-        return NULL;
+    if (call->argc == 3 || !text_is(call->argv[2], "id"))
+        return refuse(refusal, NULL, call->argv[0]);
+    selection->ids_at = 3;
+    for (uint32_t i = selection->ids_at; i < call->argc; i++) {
+        int64_t id;
+        if (!text_to_integer(call->argv[i], &id))
+            return refuse(refusal, "Invalid client ID%.*s", (struct text){"", 0});
     }
-    return "";
+    return true;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    const uint64_t *left = a, *right = b;
+
+    return *left < *right ? -1 : *left > *right;
+}
+
+/* The ids asked for, ascending: one look at each client is enough however many there are. NULL: no
+ * memory. */
+static uint64_t *sorted_ids(const struct call *call, uint32_t first, size_t *count)
+{
+    uint64_t *ids = malloc((call->argc - first) * sizeof *ids);
+
+    *count = 0;
+    for (uint32_t i = first; ids != NULL && i < call->argc; i++) {
+        int64_t id;
+        if (text_to_integer(call->argv[i], &id) && id > 0)
+            ids[(*count)++] = (uint64_t)id;
+    }
+    if (ids != NULL)
+        qsort(ids, *count, sizeof *ids, compare_ids);
+    return ids;
+}
+
+static size_t describe_line(const struct client *client, char line[CLIENT_LINE_MAX_BYTES])
+{
+    size_t len = client_describe(client, line, CLIENT_LINE_MAX_BYTES - 1);
+
+    line[len++] = '\n';
+    return len;
+}
+
+static void gather_listed(struct worker *worker, const struct call *call, uint32_t first,
+                          struct reply *reply)
+{
+    char line[CLIENT_LINE_MAX_BYTES];
+    size_t count;
+    uint64_t *ids = sorted_ids(call, first, &count);
+
+    if (ids == NULL) {
+        reply->failed = true;
+        return;
+    }
+    for (const struct client *client = worker->clients->first; client != NULL;
+         client = client->next) {
+        struct listed listed = {.id = client->session.client_id};
+        if (!is_open(client) || bsearch(&listed.id, ids, count, sizeof *ids, compare_ids) == NULL)
+            continue;
+        listed.len_bytes = describe_line(client, line);
+        reply_bytes(reply, (const char *)&listed, sizeof listed);
+        reply_bytes(reply, line, listed.len_bytes);
+    }
+    free(ids);
 }
 
 void gather_client_list(struct worker *worker, struct call *call, struct reply_memory *part,
                         uint64_t *number)
 {
     struct selection selection;
-    char text[256], line[CLIENT_LINE_MAX_BYTES];
+    struct refusal refusal;
+    char line[CLIENT_LINE_MAX_BYTES];
 
     (void)number;
-    if (list_selection(call, &selection, text) != NULL)
+    if (!list_selection(call, &selection, &refusal))
         return;
-    for (const struct client *client = worker->clients->first; client != NULL;
-         client = client->next) {
-        if (!matches(client, &selection, 0))
-            continue;
-        size_t len = client_describe(client, line, sizeof line - 1);
-        line[len++] = '\n';
-        reply_bytes(&part->reply, line, len);
+    if (selection.ids_at > 0) {
+        gather_listed(worker, call, selection.ids_at, &part->reply);
+        return;
     }
+    for (const struct client *client = worker->clients->first; client != NULL;
+         client = client->next)
+        if (matches(client, &selection, 0))
+            reply_bytes(&part->reply, line, describe_line(client, line));
 }
 
-/* A text whose pieces lie in the parts of a gather. */
-void reply_gathered_text(struct call *call)
+static void reply_text_header(struct reply *reply, uint64_t len_bytes)
 {
-    uint64_t total = 0;
     char header[48];
     int len;
 
+    if (reply->resp >= 3)
+        len = snprintf(header, sizeof header, "=%llu\r\ntxt:", (unsigned long long)len_bytes + 4);
+    else
+        len = snprintf(header, sizeof header, "$%llu\r\n", (unsigned long long)len_bytes);
+    reply_bytes(reply, header, (size_t)len);
+}
+
+void reply_gathered_text(struct call *call)
+{
+    uint64_t total = 0;
+
     for (uint32_t i = 0; i < call->part_count; i++)
         total += call->parts[i].memory.total_bytes;
-    if (call->reply->resp >= 3)
-        len = snprintf(header, sizeof header, "=%llu\r\ntxt:", (unsigned long long)total + 4);
-    else
-        len = snprintf(header, sizeof header, "$%llu\r\n", (unsigned long long)total);
-    reply_bytes(call->reply, header, (size_t)len);
+    reply_text_header(call->reply, total);
     for (uint32_t i = 0; i < call->part_count; i++)
         reply_memory_move(&call->parts[i].memory, call->reply);
     reply_bytes(call->reply, "\r\n", 2);
 }
 
-static void reply_selection_error(struct call *call, const char *error)
+/* Reads the lines of all workers, ascending by id, into one block; false: no memory. */
+static bool read_listed(struct call *call, struct listed **lines, size_t *count)
 {
-    if (error[0] == '\0')
-        call_syntax_error(call);
-    else
-        reply_error(call->reply, error);
+    uint64_t total = 0;
+
+    for (uint32_t i = 0; i < call->part_count; i++)
+        total += call->parts[i].memory.total_bytes;
+    /* A record is longer than its head, so `total` has room for all heads, and again for lines. */
+    *count = 0;
+    *lines = malloc(2 * total + 1);
+    if (*lines == NULL)
+        return false;
+    char *at = (char *)*lines + total;
+    for (uint32_t i = 0; i < call->part_count; i++) {
+        struct listed *line = &(*lines)[*count];
+        while (gather_read(&call->parts[i], line, sizeof *line)) {
+            line->line = at;
+            at += line->len_bytes;
+            gather_read(&call->parts[i], line->line, line->len_bytes);
+            line++;
+        }
+        *count = (size_t)(line - *lines);
+    }
+    qsort(*lines, *count, sizeof **lines, compare_ids);
+    return true;
+}
+
+static const struct listed *find_listed(const struct listed *lines, size_t count, struct text text)
+{
+    int64_t id;
+
+    if (!text_to_integer(text, &id))
+        return NULL;
+    return bsearch(&id, lines, count, sizeof *lines, compare_ids);
+}
+
+/* In the order of the ids, each as often as it was given. */
+static void reply_listed(struct call *call, uint32_t first)
+{
+    struct listed *lines;
+    const struct listed *found;
+    uint64_t total = 0;
+    size_t count;
+
+    if (gather_failed(call))
+        return;
+    if (!read_listed(call, &lines, &count)) {
+        reply_error(call->reply, "-OOM no memory for the list");
+        return;
+    }
+    for (uint32_t i = first; i < call->argc; i++)
+        if ((found = find_listed(lines, count, call->argv[i])) != NULL)
+            total += found->len_bytes;
+    reply_text_header(call->reply, total);
+    for (uint32_t i = first; i < call->argc; i++)
+        if ((found = find_listed(lines, count, call->argv[i])) != NULL)
+            reply_bytes(call->reply, found->line, found->len_bytes);
+    reply_bytes(call->reply, "\r\n", 2);
+    free(lines);
 }
 
 void cmd_client_list(struct call *call)
 {
     struct selection selection;
-    char text[256];
-    const char *error = list_selection(call, &selection, text);
+    struct refusal refusal;
 
-    if (error != NULL)
-        reply_selection_error(call, error);
-    else
+    if (!list_selection(call, &selection, &refusal))
+        reply_refusal(call, &refusal);
+    else if (selection.ids_at > 0)
+        reply_listed(call, selection.ids_at);
+    else if (!gather_failed(call))
         reply_gathered_text(call);
 }
 
 void cmd_client_info(struct call *call)
 {
     char line[CLIENT_LINE_MAX_BYTES];
-    size_t len = client_describe(call->client, line, sizeof line - 1);
+    size_t len = describe_line(call->client, line);
 
-    line[len++] = '\n';
     reply_verbatim(call->reply, "txt", (struct text){line, len});
 }
 
 /* ---- KILL ---- */
 
-static const char *kill_selection(const struct call *call, struct selection *selection,
-                                  char text[256])
+static bool kill_option(struct text word, struct text value, struct selection *selection,
+                        struct refusal *refusal)
+{
+    int64_t id;
+
+    if (text_is(word, "id")) {
+        if (!text_to_integer(value, &id) || id < 1)
+            return refuse(refusal, "client-id should be greater than 0%.*s", (struct text){"", 0});
+        selection->id = (uint64_t)id;
+    } else if (text_is(word, "type")) {
+        selection->type = value;
+        return known_type(value) || refuse(refusal, "Unknown client type '%.*s'", value);
+    } else if (text_is(word, "addr")) {
+        selection->address = value;
+    } else if (text_is(word, "laddr")) {
+        selection->local = value;
+    } else if (text_is(word, "user")) {
+        /* There is one user, and all connections are its own. */
+        return is_text(value, "default") || refuse(refusal, "No such user '%.*s'", value);
+    } else if (text_is(word, "skipme") && (text_is(value, "yes") || text_is(value, "no"))) {
+        selection->skip_me = text_is(value, "yes");
+    } else {
+        return refuse(refusal, NULL, word);
+    }
+    return true;
+}
+
+static bool kill_selection(const struct call *call, struct selection *selection,
+                           struct refusal *refusal)
 {
     *selection = (struct selection){.skip_me = true};
     if (call->argc == 3) { /* the old form: an address */
         selection->address = call->argv[2];
         selection->skip_me = false;
-        return NULL;
+        return true;
     }
     for (uint32_t i = 2; i < call->argc; i += 2) {
-        struct text word = call->argv[i];
         if (i + 1 >= call->argc)
-            return "";
-        struct text value = call->argv[i + 1];
-        int64_t id;
-        if (text_is(word, "id")) {
-            if (!text_to_integer(value, &id) || id < 1)
-                return "client-id should be greater than 0";
-            selection->id = (uint64_t)id;
-        } else if (text_is(word, "type")) {
-            selection->type = value;
-            if (!known_type(value)) {
-                snprintf(text, 256, "Unknown client type '%.*s'",
-                         value.len_bytes > 128 ? 128 : (int)value.len_bytes, value.data);
-                return text;
-            }
-        } else if (text_is(word, "addr")) {
-            selection->address = value;
-        } else if (text_is(word, "laddr")) {
-            selection->local = value;
-        } else if (text_is(word, "user")) {
-            if (!(value.len_bytes == 7 && memcmp(value.data, "default", 7) == 0)) {
-                snprintf(text, 256, "No such user '%.*s'",
-                         value.len_bytes > 128 ? 128 : (int)value.len_bytes, value.data);
-                return text;
-            }
-            selection->user_given = true;
-        } else if (text_is(word, "skipme")) {
-            if (!text_is(value, "yes") && !text_is(value, "no"))
-                return "";
-            selection->skip_me = text_is(value, "yes");
-        } else {
-            return "";
-        }
+            return refuse(refusal, NULL, call->argv[i]);
+        if (!kill_option(call->argv[i], call->argv[i + 1], selection, refusal))
+            return false;
     }
-    return NULL;
+    return true;
 }
 
 void gather_client_kill(struct worker *worker, struct call *call, struct reply_memory *part,
                         uint64_t *number)
 {
     struct selection selection;
-    char text[256];
+    struct refusal refusal;
 
     (void)part;
-    if (kill_selection(call, &selection, text) != NULL)
+    if (!kill_selection(call, &selection, &refusal))
         return;
     for (struct client *client = worker->clients->first; client != NULL; client = client->next) {
         if (!matches(client, &selection, call->session->client_id))
@@ -223,20 +347,17 @@ void gather_client_kill(struct worker *worker, struct call *call, struct reply_m
             client->flags |= CLIENT_CLOSE_AFTER_REPLY; /* it still learns that it killed itself */
         else
             client_close(client, false);
-        if (call->argc == 3)
-            return;
     }
 }
 
 void cmd_client_kill(struct call *call)
 {
     struct selection selection;
-    char text[256];
-    const char *error = kill_selection(call, &selection, text);
+    struct refusal refusal;
     uint64_t killed = 0;
 
-    if (error != NULL) {
-        reply_selection_error(call, error);
+    if (!kill_selection(call, &selection, &refusal)) {
+        reply_refusal(call, &refusal);
         return;
     }
     for (uint32_t i = 0; i < call->part_count; i++)
@@ -282,8 +403,8 @@ void cmd_client_setinfo(struct call *call)
         done = client_set_text(call, &client->library_version, call->argv[3],
                                "CLIENT SETINFO lib-ver");
     } else {
-        int len = call->argv[2].len_bytes > 128 ? 128 : (int)call->argv[2].len_bytes;
-        reply_errorf(call->reply, "Unrecognized option '%.*s'", len, call->argv[2].data);
+        reply_errorf(call->reply, "Unrecognized option '%.*s'", text_shown(call->argv[2]),
+                     call->argv[2].data);
         return;
     }
     if (done)
@@ -308,6 +429,15 @@ void cmd_client_reply(struct call *call)
     } else {
         call_syntax_error(call);
     }
+}
+
+/* Too many arguments for a subcommand whose arity in the table is open, as in Redis. */
+static void too_many(struct call *call)
+{
+    reply_errorf(call->reply,
+                 "unknown subcommand or wrong number of arguments for '%.*s'. Try CLIENT HELP.",
+                 call->argv[1].len_bytes > 128 ? 128 : (int)call->argv[1].len_bytes,
+                 call->argv[1].data);
 }
 
 static int on_or_off(struct call *call)
@@ -350,9 +480,13 @@ void cmd_client_pause(struct call *call)
     bool writes_only = false;
     int64_t timeout_ms, until;
 
+    if (call->argc > 4) {
+        too_many(call);
+        return;
+    }
     if (call->argc == 4 && call_option(call, 3, "write")) {
         writes_only = true;
-    } else if (call->argc > 4 || (call->argc == 4 && !call_option(call, 3, "all"))) {
+    } else if (call->argc == 4 && !call_option(call, 3, "all")) {
         reply_error(call->reply, "CLIENT PAUSE mode must be WRITE or ALL");
         return;
     }
@@ -364,9 +498,8 @@ void cmd_client_pause(struct call *call)
         reply_error(call->reply, "timeout is negative");
         return;
     }
-    /* Redis overflows here for very long pauses and does not pause at all. */
     if (__builtin_add_overflow(timeout_ms, call->now_unix_ms, &until))
-        until = INT64_MAX;
+        until = 0; /* Redis overflows here, and does not pause */
     int64_t standing = atomic_load_explicit(&node->pause_until_unix_ms, memory_order_relaxed);
     if (standing > call->now_unix_ms) { /* the longer and the stricter of both */
         until = standing > until ? standing : until;
@@ -393,6 +526,10 @@ void cmd_client_unblock(struct call *call)
 {
     int64_t id;
 
+    if (call->argc > 4) {
+        too_many(call);
+        return;
+    }
     if (call->argc == 4 && !call_option(call, 3, "timeout") && !call_option(call, 3, "error")) {
         reply_error(call->reply, "CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
         return;

@@ -313,5 +313,6 @@ void cmd_cluster_help(struct call *call)
         "    Ranges of slots and where they are served.",
     };
 
-    call_help(call, lines, sizeof lines / sizeof lines[0]);
+    if (enabled(call))
+        call_help(call, lines, sizeof lines / sizeof lines[0]);
 }

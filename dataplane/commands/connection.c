@@ -139,7 +139,6 @@ void cmd_hello(struct call *call)
 {
     struct client *client = call->client;
     int64_t version = call->session->resp;
-    uint32_t name = 0;
 
     if (call->argc >= 2 && (!text_to_integer(call->argv[1], &version))) {
         reply_error(call->reply, "Protocol version is not an integer or out of range");
@@ -155,23 +154,22 @@ void cmd_hello(struct call *call)
                 return;
             i += 2;
         } else if (call_option(call, i, "setname") && i + 1 < call->argc) {
-            name = ++i;
+            /* Holds whatever the words behind it bring, as in Redis. */
+            if (!client_set_text(call, &client->name, call->argv[++i], "Client names"))
+                return;
         } else {
-            int len = call->argv[i].len_bytes > 128 ? 128 : (int)call->argv[i].len_bytes;
-            reply_errorf(call->reply, "Syntax error in HELLO option '%.*s'", len,
-                         call->argv[i].data);
+            reply_errorf(call->reply, "Syntax error in HELLO option '%.*s'",
+                         text_shown(call->argv[i]), call->argv[i].data);
             return;
         }
     }
     if ((client->flags & CLIENT_AUTHENTICATED) == 0) {
         reply_error(call->reply, "-NOAUTH HELLO must be called with the client already "
-                                 "authenticated, otherwise the HELLO <proto> AUTH <user> <pass> "
-                                 "option can be used to authenticate the client and select the "
-                                 "RESP protocol version at the same time");
+                                 "authenticated, otherwise the HELLO AUTH <user> <pass> option "
+                                 "can be used to authenticate the client and select the RESP "
+                                 "protocol version at the same time");
         return;
     }
-    if (name != 0 && !client_set_text(call, &client->name, call->argv[name], "Client names"))
-        return;
     call->session->resp = (uint8_t)version;
     call->reply->resp = (uint8_t)version;
     client->reply.resp = (uint8_t)version;
@@ -195,12 +193,12 @@ void cmd_reset(struct call *call)
     multi_discard(client);
     client_unwatch(client);
     client->flags &= ~(uint32_t)(CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT |
-                                 CLIENT_READONLY | CLIENT_ASKING | CLIENT_NO_EVICT);
+                                 CLIENT_READONLY | CLIENT_ASKING); /* NO-EVICT stays */
     if (call->node->config->requirepass[0] != '\0')
         client->flags &= ~(uint32_t)CLIENT_AUTHENTICATED;
     call->session->db = 0;
     call->session->resp = 2;
-    call->session->no_touch = call->session->no_evict = false;
+    call->session->no_touch = false;
     call->reply->resp = 2;
     call->reply->muted = client->conn == NULL;
     client->reply.resp = 2;
@@ -213,6 +211,10 @@ void cmd_monitor(struct call *call)
 {
     struct client *client = call->client;
 
+    if (call->in_transaction) {
+        reply_error(call->reply, "MONITOR isn't allowed for DENY BLOCKING client");
+        return;
+    }
     if ((client->flags & CLIENT_MONITOR) == 0) {
         client->flags |= CLIENT_MONITOR;
         atomic_fetch_add_explicit(&client->worker->clients->monitors, 1, memory_order_relaxed);
