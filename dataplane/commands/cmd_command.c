@@ -271,13 +271,13 @@ static void reply_docs_row(struct call *call, const struct command *command, uin
     bool doc_flags = command->deprecated_since != NULL || command->system;
 
     reply_bulk_cstr(reply, command->full_name);
-    reply_map(reply, 4u + doc_flags + (command->deprecated_since != NULL) +
+    reply_map(reply, 3u + (command->complexity != NULL) + doc_flags + (command->deprecated_since != NULL) +
                          (command->replaced_by != NULL) + (command->history_count > 0) +
                          (command->argument_count > 0) + more_pairs);
     reply_words(reply, "summary", command->summary);
     reply_words(reply, "since", command->since);
     reply_words(reply, "group", command_group_names[command->group]);
-    reply_words(reply, "complexity", command->complexity);
+    reply_optional_words(reply, "complexity", command->complexity);
     if (doc_flags)
         reply_doc_flags(reply, command);
     reply_optional_words(reply, "deprecated_since", command->deprecated_since);

@@ -340,7 +340,6 @@ const struct command table_server[] = {
      .group = GROUP_SERVER,
      .since = "5.0.0",
      .summary = "Draws a picture and tells the version.",
-     .complexity = "O(1)",
      ARGUMENTS(lolwut_arguments)},
     {.name = "monitor",
      .arity = 1,
@@ -349,8 +348,7 @@ const struct command table_server[] = {
      .run = cmd_monitor,
      .group = GROUP_SERVER,
      .since = "1.0.0",
-     .summary = "Shows every command that the server runs, as it runs.",
-     .complexity = "O(1)"},
+     .summary = "Shows every command that the server runs, as it runs."},
     {.name = "shutdown",
      .arity = -1,
      .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_NO_MULTI | CMD_ALLOW_BUSY |

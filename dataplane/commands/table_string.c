@@ -243,7 +243,7 @@ const struct command table_string[] = {
      .summary = "Stores a string and returns the one it replaces.",
      .complexity = "O(1)",
      .deprecated_since = "6.2.0",
-     .replaced_by = "`SET` with `GET`",
+     .replaced_by = "`SET` with the `!GET` argument",
      ARGUMENTS(getset_arguments)},
     {.name = "append",
      .arity = 3,
