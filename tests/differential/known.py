@@ -96,6 +96,24 @@ CONFIG_COMPARED = {
     "lazyfree-lazy-user-flush",
 }  # fmt: skip
 
+# directive -> reason why its upper bound, which CONFIG SET names when it refuses, is another
+CONFIG_BOUNDS = {
+    b"proto-max-bulk-len": "lengths of values are 31 bits",
+    b"client-query-buffer-limit": "1 TiB for one connection is a mistake",
+}
+
+# letter of the field `flags` of CLIENT INFO and CLIENT LIST that Pollux does not show -> reason
+CLIENT_FLAGS = {"d": "that a watched key has changed is known where the key is"}
+
+# What no single reply shows, and what nothing here compares -> reason
+BEHAVIOUR = {
+    "CLIENT UNPAUSE": "works while all commands are paused; in Redis it waits for the end as well",
+    "BITFIELD": "one that lengthens the string and then fails by OVERFLOW FAIL counts as a change, "
+    "for WATCH and the journal; in Redis it does not, and a replica would differ",
+    "LCS": "refused as for want of memory beyond 2^23 words of 64 columns: one string of 8 MB "
+    "against a very short one; Redis's own limit stays below that otherwise",
+}
+
 # field of INFO that Redis has and Pollux does not -> reason. A trailing * stands for any ending.
 INFO_FIELDS = {}
 

@@ -114,7 +114,7 @@ ROWS = [
     ("connection", 1, "CLIENT", "KILL (ID unknownid|ADDR address|LADDR address|USER nouser"
      "|TYPE (PUBSUB|text)|SKIPME (YES|NO|text) ID unknownid)"),
     ("connection", 1, "CLIENT", "KILL address"),
-    ("connection", 1, "CLIENT", "(REPLY text|HELP|text|CACHING YES)"),
+    ("connection", 1, "CLIENT", "(REPLY text|HELP|text)"),
     ("connection", 2, "SET", "key value"),
     ("connection", 2, "GET", "key"),
     # transactions (the scenarios of builder.py add to these)
