@@ -434,8 +434,10 @@ static uint32_t send_burst(struct client *client, struct parsed *parsed, uint32_
 
 static void after_reply(struct client *client, const struct command *command)
 {
-    if ((client->flags & CLIENT_REPLY_SKIP) != 0)
+    if ((client->flags & CLIENT_REPLY_SKIP) != 0) {
         client->flags &= ~(uint32_t)CLIENT_REPLY_SKIP;
+        client_reply_begin(client); /* the common case of client_run does not look at the flags */
+    }
     if ((client->flags & CLIENT_REPLY_SKIP_NEXT) != 0) {
         client->flags &= ~(uint32_t)CLIENT_REPLY_SKIP_NEXT;
         client->flags |= CLIENT_REPLY_SKIP;
