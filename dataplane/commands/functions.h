@@ -199,6 +199,7 @@ void control_debug(struct call *call, struct gather_part *part);
 int32_t slot_of_keys(struct call *call);
 int32_t slot_of_scan(struct call *call);
 int32_t slot_of_randomkey(struct call *call);
+int32_t slot_of_dbsize(struct call *call);
 int32_t slot_of_argument(struct call *call); /* the third argument; replies what is wrong with it */
 
 /* KEY_VARIABLE_FLAGS */
