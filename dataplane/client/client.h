@@ -181,7 +181,7 @@ void client_unwatch(struct client *client);  /* removes the client's watch recor
 uint32_t client_exec(struct client *client, const struct parsed *parsed);
 uint32_t client_watch(struct client *client, struct parsed *parsed);
 
-void transaction_done(struct client *client);                          /* EXEC's job came home */
+void transaction_done(struct client *client, bool begun);              /* EXEC's job came home; begun: job->begun */
 void transaction_unwatched(struct client *client);                     /* the watch records are gone */
 
 /* "-MOVED slot host:port" for the port of `owner`, as this client reaches this node. */

@@ -236,10 +236,12 @@ static enum admission admit(struct client *client, const struct parsed *parsed)
         run_reject(client, command, "-MISCONF Errors writing to the journal: it ran out of memory. Writes are refused until it is stopped and started again.");
         return REPLIED;
     }
+    /* Read first: a change that comes meanwhile has us look again. */
+    uint64_t pause_generation = atomic_load_explicit(&client->worker->node->pause_generation, memory_order_acquire);
     if (must_pause(client, command)) {
         client->flags |= CLIENT_PAUSED;
-        client->worker->clients->paused++;
-        client->worker->clients->pause_generation_seen = atomic_load_explicit(&client->worker->node->pause_generation, memory_order_relaxed);
+        if (client->worker->clients->paused++ == 0) /* else some may wait since an older one */
+            client->worker->clients->pause_generation_seen = pause_generation;
         return MUST_WAIT;
     }
     return ADMITTED;
@@ -544,7 +546,7 @@ void client_job_done(struct worker *worker, struct job *job)
 {
     struct client *client = job->client;
 
-    if (job->reroute) {
+    if (job->reroute || (job->kind == JOB_UNWATCH && !job->begun)) { /* without memory now: again, until it is done */
         job->next = worker->clients->redo;
         worker->clients->redo = job;
         return;
@@ -567,7 +569,7 @@ void client_job_done(struct worker *worker, struct job *job)
     } else {
         reply_memory_move(&job->reply, &client->reply);
         if (job->kind == JOB_EXEC)
-            transaction_done(client);
+            transaction_done(client, job->begun);
         job_destroy(job);
     }
     client_reply_end(client);

@@ -147,7 +147,6 @@ uint32_t client_exec(struct client *client, const struct parsed *parsed)
         return 1;
     }
     job->client = client;
-    forget_watches(client);
     multi_discard(client);
     client->flags |= CLIENT_WAITING;
     job_dispatch(worker, job);
@@ -245,17 +244,21 @@ void client_unwatch(struct client *client)
     if (client->watch_count == 0)
         return;
     job = job_create(client->worker, JOB_UNWATCH, &client->session, NULL, 0, client->watches, client->watch_count);
-    forget_watches(client);
     if (job == NULL)
-        return; /* the records stay until their slots are flushed; nobody's EXEC asks for them */
+        return; /* the client still knows them: its next EXEC takes them along, at worst in vain */
+    forget_watches(client);
     job->client = client;
     client->flags |= CLIENT_UNWATCHING;
     job_dispatch(client->worker, job);
 }
 
-/* EXEC's job came home: nothing of the transaction is left at the client. */
-void transaction_done(struct client *client)
+/* EXEC's job came home. It has removed the watch records unless there was no memory to start it. */
+void transaction_done(struct client *client, bool begun)
 {
+    if (begun)
+        forget_watches(client);
+    else
+        client_unwatch(client);
     client->last_active_unix_ms = client->worker->now_unix_ms;
 }
 

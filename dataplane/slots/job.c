@@ -95,6 +95,9 @@ static void add_chosen_slot(struct worker *worker, struct job *job, struct slot_
                          .reply = &muted, .now_unix_ms = worker->now_unix_ms, .continue_slot = -1 };
     int32_t slot = job->call != NULL ? job->call->continue_slot : command->command->slot_of(&call);
 
+    /* "Nothing there" may be what a transaction sees halfway that holds all slots: it goes first. */
+    if (slot == -1 && worker->queues->whole != NULL)
+        slot = (int32_t)((uint64_t)SLOTS * worker->index / worker->node->worker_count);
     if (slot >= 0)
         slot_set_add(set, (uint16_t)slot);
 }
@@ -584,6 +587,20 @@ static void give_home_part(struct worker *worker, struct job *job, uint32_t coor
     part->given = true;
 }
 
+void job_refuse(struct job *job, const char *error)
+{
+    struct reply *reply = &job->reply.reply;
+    uint32_t answers = job->kind == JOB_COMMANDS ? job->count : job->kind == JOB_EXEC ? 1 : 0;
+
+    for (uint32_t i = 0; i < answers; i++) {
+        uint64_t before = reply->committed_bytes;
+        reply_error(reply, error);
+        reply_memory_finish(&job->reply);
+        if (job->kind == JOB_COMMANDS)
+            job->commands[i].reply_bytes = (uint32_t)(reply->committed_bytes - before);
+    }
+}
+
 void job_dispatch(struct worker *worker, struct job *job)
 {
     struct slot_set set;
@@ -598,7 +615,7 @@ void job_dispatch(struct worker *worker, struct job *job)
         slot_set_fini(&set);
     } while (error == -EAGAIN);
     if (error < 0) {
-        reply_error(&job->reply.reply, "-OOM no memory to plan this command");
+        job_refuse(job, "-OOM no memory to plan this command");
         client_job_done(worker, job);
         return;
     }

@@ -62,7 +62,7 @@ struct job {
     struct gather *gathers;  /* client/execute.c: of the commands that ask every worker */
     uint32_t gathers_open;
     struct control_ask *control_ask; /* client/execute.c: of a command that asks the control thread */
-    bool begun;              /* watches checked, the array's header written */
+    bool begun;              /* watches checked and removed; false when it comes home: it was refused */
     struct reply_memory reply, walk;
     struct job *next;        /* lists of the home */
     uint32_t origin;         /* scattered burst: index in the client's plan */
@@ -75,6 +75,8 @@ struct job *job_create(struct worker *worker, enum job_kind kind, const struct s
 /* Routes a job of this (home) worker: works out slots and owners, chooses the coordinator, starts. It may complete before this returns:
  * then job_done_fn has been called. */
 void job_dispatch(struct worker *worker, struct job *job);
+/* Instead of running it: the error for each answer that is owed. */
+void job_refuse(struct job *job, const char *error);
 void job_destroy(struct job *job); /* at home, when it is done */
 
 /* Before the mails are worked on one by one: brings what their jobs will touch near, all of them together. */

@@ -104,7 +104,8 @@ void peer_add_raw(struct peer *peer, const char *bytes, size_t len_bytes);
 void peer_flush(struct peer *peer);
 /* peer_add and peer_flush. */
 void peer_send(struct peer *peer, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Waits for the next answer; free it. type 0: the connection was closed (peer->may_be_closed). */
+/* Waits for the next answer; free it. type 0: the connection was closed (peer->may_be_closed).
+ * Without threads the workers have turns until it is there, none if it is already. */
 struct answer peer_answer(struct peer *peer);
 /* Is an answer there already? */
 bool peer_has_answer(struct peer *peer);

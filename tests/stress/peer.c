@@ -132,13 +132,19 @@ void peer_add(struct peer *peer, const char *format, ...)
     va_end(arguments);
 }
 
-/* Without threads the workers have to have their turns in between. */
+/* Without threads nobody else makes room. */
 static ssize_t send_some(struct peer *peer, size_t sent)
 {
+    const char *bytes = peer->out + sent;
+    size_t len_bytes = peer->out_len - sent;
+
     if (peer->harness->threads)
-        return pipe_send(peer->pipe, peer->out + sent, peer->out_len - sent, HARNESS_PATIENCE_MS);
+        return pipe_send(peer->pipe, bytes, len_bytes, HARNESS_PATIENCE_MS);
+    ssize_t taken = pipe_send(peer->pipe, bytes, len_bytes, 0);
+    if (taken != 0)
+        return taken;
     harness_idle(peer->harness);
-    return pipe_send(peer->pipe, peer->out + sent, peer->out_len - sent, 0);
+    return pipe_send(peer->pipe, bytes, len_bytes, 0);
 }
 
 void peer_flush(struct peer *peer)
@@ -348,17 +354,18 @@ int64_t peer_number(struct peer *peer)
 
 bool peer_got(struct peer *peer, const char *bytes)
 {
-    char got[READ_BYTES];
-    size_t len = 0, expected = strlen(bytes);
+    size_t expected = strlen(bytes);
     ssize_t part;
 
     do { /* the other end of the pipe takes more when this one has made room */
         harness_idle(peer->harness);
-        part = pipe_receive(peer->pipe, got + len, sizeof got - len, 0);
-        len += part > 0 ? (size_t)part : 0;
-    } while (part > 0 && len < sizeof got);
+        part = receive_now(peer, 0);
+    } while (part > 0);
     if (part == 0)
         peer->closed = true;
+    const char *got = peer->in + peer->in_start;
+    size_t len = peer->in_end - peer->in_start;
+    peer->in_start = peer->in_end = 0;
     if (len == expected && memcmp(got, bytes, len) == 0)
         return true;
     fprintf(stderr, "expected: %s\ngot:      %.*s\n", bytes, (int)len, got);
