@@ -499,7 +499,7 @@ void cmd_client_pause(struct call *call)
         return;
     }
     if (__builtin_add_overflow(timeout_ms, call->now_unix_ms, &until))
-        until = 0; /* Redis overflows here, and does not pause */
+        until = INT64_MAX; /* until UNPAUSE; Redis overflows here, and does not pause */
     int64_t standing = atomic_load_explicit(&node->pause_until_unix_ms, memory_order_relaxed);
     if (standing > call->now_unix_ms) { /* the longer and the stricter of both */
         until = standing > until ? standing : until;
