@@ -111,7 +111,7 @@ def test_slow_readers(t):
     readers, asked = (5, 10) if t.as_redis else (20, 200) if t.quick else (60, 400)
     with server.client() as control:
         control.must("SET", "big", "x" * 1_000_000)
-        with Watch(t, server, grow_mb=400):
+        with Watch(t, server, grow_mb=1024):
             conns = []
             try:
                 for _ in range(readers):
