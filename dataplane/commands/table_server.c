@@ -386,7 +386,7 @@ const struct command table_server[] = {
      TIPS(tips_varying_output_order)},
     {.name = "dbsize",
      .arity = 1,
-     .flags = CMD_READONLY | CMD_FAST | CMD_HOME | CMD_AT_SLOT,
+     .flags = CMD_READONLY | CMD_FAST | CMD_AT_SLOT,
      .categories = CAT_KEYSPACE | CAT_READ | CAT_FAST,
      .slot_of = slot_of_dbsize,
      .run = cmd_dbsize,
