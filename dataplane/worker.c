@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #include "dataplane/store/evict.h"
 #include "dataplane/store/lazyfree.h"
 #include "drivers/cpu.h"
+#include "drivers/log.h"
 
 enum {
     CRON_US = 100000,
@@ -291,6 +293,15 @@ static int wait_for_events(struct worker *worker, struct stream_event *events, b
     return count;
 }
 
+/* A worker without its network serves nobody: the server ends as by SIGTERM instead of half living on. */
+static void stream_failed(struct worker *worker, int error)
+{
+    if (worker->node->log != NULL)
+        log_write(worker->node->log, LOG_LEVEL_WARNING, "Worker %u: the %s driver failed (%s). The server ends.", worker->index,
+                  worker->driver->name, strerror(error));
+    kill(getpid(), SIGTERM);
+}
+
 static void loop(struct worker *worker)
 {
     struct stream_event events[STREAM_EVENTS_MAX];
@@ -300,8 +311,10 @@ static void loop(struct worker *worker)
     worker->events_max = STREAM_EVENTS_MAX;
     while (atomic_load_explicit(&worker->running, memory_order_relaxed)) {
         int count = wait_for_events(worker, events, more);
-        if (count < 0)
+        if (count < 0) {
+            stream_failed(worker, -count);
             break;
+        }
         read_clocks(worker);
         /* Nothing of the turn before still points to a value of the configuration. */
         atomic_store_explicit(&worker->config_generation, atomic_load_explicit(&worker->node->config->generation, memory_order_acquire), memory_order_release);

@@ -65,6 +65,7 @@ struct ep_list {
 
 struct ep_stream {
     int epoll_fd;
+    bool only_epoll_wait; /* epoll_pwait2 is not to be had: milliseconds must do */
     int wake_fd;
     unsigned conns_max, conns_count;
     unsigned rx_buffer_bytes;
@@ -611,11 +612,18 @@ static int ep_wait(struct ep_stream *stream, struct epoll_event *edges, int64_t 
     struct timespec timeout = {.tv_sec = timeout_us / 1000000,
                                .tv_nsec = timeout_us % 1000000 * 1000};
     int count;
-    if (timeout_us == 0)
-        count = epoll_wait(stream->epoll_fd, edges, STREAM_EVENTS_MAX, 0);
-    else
+    if (timeout_us == 0 || stream->only_epoll_wait) {
+        int64_t timeout_ms = timeout_us < 0 ? -1 : (timeout_us + 999) / 1000;
+        count = epoll_wait(stream->epoll_fd, edges, STREAM_EVENTS_MAX, (int)timeout_ms);
+    } else {
         count = epoll_pwait2(stream->epoll_fd, edges, STREAM_EVENTS_MAX,
                              timeout_us < 0 ? NULL : &timeout, NULL);
+        if (count < 0 && (errno == ENOSYS || errno == EPERM)) {
+            /* Before Linux 5.11, under a filter that does not know it, or under valgrind. */
+            stream->only_epoll_wait = true;
+            return 0;
+        }
+    }
     if (count < 0)
         return errno == EINTR ? 0 : -errno;
     return count;
