@@ -72,7 +72,7 @@ static bool parse_group(struct worker *worker, struct group *group)
     struct batch *batch = worker->clients->batch;
     struct client *client = group->client;
     struct resp_limits limits = { .bulk_max_bytes = worker->node->config->proto_max_bulk_len,
-                                  .anonymous = (client->flags & CLIENT_AUTHENTICATED) == 0 };
+                                  .anonymous = client_is_anonymous(client) };
 
     while (batch->parsed_count < BATCH_COMMANDS_MAX) {
         struct resp_command command;

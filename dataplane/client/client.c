@@ -526,7 +526,7 @@ static bool over_limit(struct client *client, int64_t now_unix_ms)
     struct config_limit *limit = &client->worker->node->config->client_output_buffer_limit[CONFIG_CLASS_NORMAL];
     int64_t pending = (int64_t)client->conn->pending_bytes;
 
-    if ((client->flags & CLIENT_AUTHENTICATED) == 0 && pending > OUTPUT_ANONYMOUS_MAX_BYTES)
+    if (client_is_anonymous(client) && pending > OUTPUT_ANONYMOUS_MAX_BYTES)
         return true;
     if (limit->hard_bytes > 0 && pending > limit->hard_bytes)
         return true;

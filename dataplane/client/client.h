@@ -39,6 +39,7 @@ enum client_flag {
     CLIENT_UNWATCHING = 1 << 19, /* a job that removes its watch records is out */
     CLIENT_IN_BATCH = 1 << 20,
     CLIENT_SCATTERED = 1 << 21,  /* the jobs of client->plan are out */
+    CLIENT_SENT = 1 << 22,       /* the command at hand has gone as a job, which may be back already */
 };
 
 struct bytes { char *data; size_t start, end, capacity; };  /* unparsed input: data[start, end) */
@@ -76,6 +77,8 @@ struct client {
     struct client *next, *previous;   /* the worker's list */
     struct client *resume_next;
     struct multi multi;
+    char exec_word[4];                /* EXEC as the client wrote it, for MONITOR */
+    uint32_t executing;               /* commands of the EXEC whose job is out, and one more; 0: none is out */
     struct job_watch *watches; uint32_t watch_count, watch_capacity; /* each slot once */
     uint64_t *watch_bits; /* [SLOTS / 64], once there are more than a few: the slots in watches */
     struct plan *plan;             /* NULL: no scattered burst */
@@ -86,6 +89,12 @@ struct client {
     uint16_t listener_port;
     char peer[STREAM_ADDRESS_TEXT_MAX], local[STREAM_ADDRESS_TEXT_MAX];
 };
+
+/* Has it yet to give the password that is wanted now? */
+static inline bool client_is_anonymous(const struct client *client)
+{
+    return (client->flags & CLIENT_AUTHENTICATED) == 0 && client->worker->node->config->requirepass[0] != '\0';
+}
 
 struct batch;
 
@@ -173,6 +182,8 @@ void run_note(struct call *call, uint64_t took_ns, uint64_t errors); /* statisti
 uint64_t run_clock_ns(const struct worker *worker);
 void run_count_error(struct worker *worker, const char *code);
 void run_reject(struct client *client, const struct command *command, const char *error); /* error before execution; spoils a MULTI */
+/* A command that ran and failed, counted as such: for what is not run by call_run. */
+void run_fail(struct client *client, const struct command *command, const char *error);
 
 /* transaction.c */
 void multi_queue(struct client *client, const struct parsed *parsed);
@@ -187,8 +198,9 @@ void transaction_unwatched(struct client *client);                     /* the wa
 /* "-MOVED slot host:port" for the port of `owner`, as this client reaches this node. */
 void client_moved_text(struct client *client, uint16_t slot, uint32_t owner, char *text, size_t text_bytes);
 
-/* monitor.c */
-void monitor_feed(struct client *client, const struct parsed *parsed);
+/* monitor.c: tells all monitors of a command that has run, in that database */
+void monitor_feed(struct client *client, uint32_t db, const struct command *command, const struct text *argv, uint32_t argc);
+void monitor_feed_job(struct client *client, const struct job *job); /* the same for all commands of a job that came home */
 void monitor_line(struct worker *worker, struct text line); /* to this worker's monitors */
 
 /* describe.c: what CLIENT LIST and CLIENT INFO print; names are cut when the line is full */

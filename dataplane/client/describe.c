@@ -6,16 +6,18 @@
 
 enum { CLIENT_BASE_BYTES = sizeof(struct client) };
 
+/* Redis's letters but for 'd': whether a watched key has changed is known where the key is. */
 static void flag_letters(const struct client *client, char letters[16])
 {
     static const struct { uint32_t flag; char letter; } rows[] = {
-        { CLIENT_MONITOR, 'O' }, { CLIENT_MULTI, 'x' }, { CLIENT_DIRTY_EXEC, 'd' }, { CLIENT_CLOSE_AFTER_REPLY, 'c' },
-        { CLIENT_CLOSED, 'A' }, { CLIENT_UNIX, 'U' }, { CLIENT_READONLY, 'r' }, { CLIENT_NO_EVICT, 'e' },
+        { CLIENT_MONITOR, 'O' }, { CLIENT_MULTI, 'x' }, { CLIENT_CLOSE_AFTER_REPLY, 'c' }, { CLIENT_CLOSED, 'A' },
+        { CLIENT_UNIX, 'U' }, { CLIENT_READONLY, 'r' }, { CLIENT_NO_EVICT, 'e' },
     };
+    uint32_t flags = client->executing > 0 ? client->flags | CLIENT_MULTI : client->flags;
     int at = 0;
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        if ((client->flags & rows[i].flag) != 0)
+        if ((flags & rows[i].flag) != 0)
             letters[at++] = rows[i].letter;
     if (client->session.no_touch)
         letters[at++] = 'T';
@@ -29,6 +31,14 @@ uint64_t client_memory_bytes(const struct client *client)
     uint64_t pending = client->conn == NULL ? 0 : client->conn->pending_bytes;
 
     return CLIENT_BASE_BYTES + client->input.capacity + client->multi.bytes + pending;
+}
+
+/* Commands queued or being executed; -1: no transaction. */
+static int multi_commands(const struct client *client)
+{
+    if (client->executing > 0)
+        return (int)client->executing - 1;
+    return (client->flags & CLIENT_MULTI) != 0 ? (int)client->multi.count : -1;
 }
 
 size_t client_describe(const struct client *client, char *line, size_t line_bytes)
@@ -46,7 +56,7 @@ size_t client_describe(const struct client *client, char *line, size_t line_byte
                    (unsigned long long)client->session.client_id, client->peer, client->local, client->conn == NULL ? -1 : client->conn->fd,
                    client->name == NULL ? "" : client->name, (long long)(worker->now_unix_ms - client->created_unix_ms) / 1000,
                    (long long)(worker->now_unix_ms - client->last_active_unix_ms) / 1000, letters, client->session.db,
-                   (client->flags & CLIENT_MULTI) != 0 ? (int)client->multi.count : -1, input_len(&client->input),
+                   multi_commands(client), input_len(&client->input),
                    client->input.capacity - input_len(&client->input), (unsigned long long)client->multi.bytes, pending > 0,
                    (unsigned long long)pending, (unsigned long long)client_memory_bytes(client),
                    client->last_command == NULL ? "NULL" : command_full_name(worker->node->commands, client->last_command), client->session.resp,

@@ -55,6 +55,18 @@ void run_reject(struct client *client, const struct command *command, const char
     run_count_error(worker, client->reply.error_code);
 }
 
+void run_fail(struct client *client, const struct command *command, const char *error)
+{
+    struct worker *worker = client->worker;
+    struct command_stats *stats = &worker->command_stats[command_number(worker->node->commands, command)];
+
+    reply_error(&client->reply, error);
+    run_count_error(worker, client->reply.error_code);
+    count_add(&stats->calls, 1);
+    count_add(&stats->failed, 1);
+    count_add(&worker->stats.commands, 1);
+}
+
 static void reject_unknown(struct client *client, const struct parsed *parsed)
 {
     char text[ERROR_TEXT_MAX], args[160];
@@ -118,6 +130,24 @@ static bool debug_allowed(const struct client *client)
     return false;
 }
 
+static bool allowed(struct client *client, const struct command *command)
+{
+    if (command->run == cmd_debug && !debug_allowed(client)) {
+        run_reject(client, command, "DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local "
+                   "connection, otherwise you need to set this option in the configuration file, and then restart the server.");
+        return false;
+    }
+    if (client_is_anonymous(client) && (command->flags & CMD_NO_AUTH) == 0) {
+        run_reject(client, command, "-NOAUTH Authentication required.");
+        return false;
+    }
+    if ((client->flags & CLIENT_MULTI) != 0 && (command->flags & CMD_NO_MULTI) != 0) {
+        run_reject(client, command, "Command not allowed inside a transaction");
+        return false;
+    }
+    return true;
+}
+
 /* Cluster rules on a port for one core. Returns the slot, -1 for no key, -2 when an error was replied. */
 static int32_t cluster_slot(struct client *client, const struct parsed *parsed)
 {
@@ -173,10 +203,15 @@ static bool cluster_allows(struct client *client, const struct parsed *parsed)
 static bool out_of_memory(struct client *client, const struct parsed *parsed)
 {
     const struct command *command = parsed->command;
-    uint32_t flags = command->run == cmd_exec ? client->multi.flags_seen : command->flags;
+    bool in_multi = (client->flags & CLIENT_MULTI) != 0;
+    bool denied = (command->flags & CMD_DENYOOM) != 0;
     struct call call;
 
-    if (client->worker->node->config->maxmemory == 0 || (flags & CMD_DENYOOM) == 0)
+    if (command->run == cmd_exec)
+        denied = (client->multi.flags_seen & CMD_DENYOOM) != 0;
+    else if (in_multi && command->run != cmd_discard && command->run != cmd_quit && command->run != cmd_reset)
+        denied = true; /* a queue takes memory, whatever is in it */
+    if (client->worker->node->config->maxmemory == 0 || !denied)
         return false;
     call_of(&call, client, parsed);
     return !evict_before_write(&call);
@@ -213,19 +248,8 @@ static enum admission admit(struct client *client, const struct parsed *parsed)
     }
     if (!is_known(client, parsed))
         return REPLIED;
-    if ((client->flags & CLIENT_AUTHENTICATED) == 0 && (command->flags & CMD_NO_AUTH) == 0) {
-        run_reject(client, command, "-NOAUTH Authentication required.");
+    if (!allowed(client, command))
         return REPLIED;
-    }
-    if (command->run == cmd_debug && !debug_allowed(client)) {
-        run_reject(client, command, "DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local "
-                   "connection, otherwise you need to set this option in the configuration file, and then restart the server.");
-        return REPLIED;
-    }
-    if ((client->flags & CLIENT_MULTI) != 0 && (command->flags & CMD_NO_MULTI) != 0) {
-        run_reject(client, command, "Command not allowed inside a transaction");
-        return REPLIED;
-    }
     if (client->session.cluster && !cluster_allows(client, parsed))
         return REPLIED;
     if (out_of_memory(client, parsed)) {
@@ -350,7 +374,7 @@ static void send_job(struct client *client, const struct job_command *commands, 
 
     if (job == NULL)
         return;
-    client->flags |= CLIENT_WAITING;
+    client->flags |= CLIENT_WAITING | CLIENT_SENT;
     job_dispatch(client->worker, job);
 }
 
@@ -390,7 +414,7 @@ static void scatter(struct client *client, const struct job_command *commands, c
         plan->open += plan->jobs[i] != NULL;
     if (plan->open == 0)
         return;
-    client->flags |= CLIENT_WAITING | CLIENT_SCATTERED;
+    client->flags |= CLIENT_WAITING | CLIENT_SENT | CLIENT_SCATTERED;
     for (uint32_t i = 0, jobs = plan->job_count; i < jobs; i++)
         if (plan->jobs[i] != NULL)
             job_dispatch(worker, plan->jobs[i]);
@@ -434,6 +458,7 @@ static uint32_t send_burst(struct client *client, struct parsed *parsed, uint32_
     return taken;
 }
 
+/* What a reply leaves behind for the next one. */
 static void after_reply(struct client *client, const struct command *command)
 {
     if ((client->flags & CLIENT_REPLY_SKIP) != 0) {
@@ -444,8 +469,26 @@ static void after_reply(struct client *client, const struct command *command)
         client->flags &= ~(uint32_t)CLIENT_REPLY_SKIP_NEXT;
         client->flags |= CLIENT_REPLY_SKIP;
     }
-    if (command != NULL && command->run != cmd_asking)
+    if (command != NULL && command->run != cmd_asking && (client->flags & CLIENT_MULTI) == 0)
         client->flags &= ~(uint32_t)CLIENT_ASKING;
+    client_reply_begin(client); /* whether the next one is muted */
+}
+
+static bool has_monitors(const struct client *client)
+{
+    return atomic_load_explicit(&client->worker->node->monitors, memory_order_relaxed) > 0;
+}
+
+/* MONITOR shows commands when they have run: queued ones with EXEC, and QUIT never. */
+static void feed_monitors(struct client *client, const struct parsed *parsed, bool queued)
+{
+    if (has_monitors(client) && !queued && parsed->command->run != cmd_quit)
+        monitor_feed(client, client->session.db, parsed->command, parsed->argv, parsed->argc);
+}
+
+static bool is_queued(const struct client *client, const struct command *command)
+{
+    return (client->flags & CLIENT_MULTI) != 0 && (command->flags & CMD_TRANSACTION) == 0;
 }
 
 static uint32_t route(struct client *client, struct parsed *parsed, uint32_t count)
@@ -457,7 +500,7 @@ static uint32_t route(struct client *client, struct parsed *parsed, uint32_t cou
         return client_exec(client, parsed);
     if ((command->flags & CMD_TRANSACTION) != 0 && command->run == cmd_watch)
         return client_watch(client, parsed);
-    if ((client->flags & CLIENT_MULTI) != 0 && (command->flags & CMD_TRANSACTION) == 0) {
+    if (is_queued(client, command)) {
         multi_queue(client, parsed);
         return 1;
     }
@@ -500,8 +543,11 @@ uint32_t client_run(struct client *client, struct parsed *parsed, uint32_t count
     }
 
     client_reply_begin(client);
+    client->last_command = command;
     switch (admit(client, parsed)) {
     case REPLIED:
+        if (command != NULL && command->run == cmd_exec)
+            feed_monitors(client, parsed, false); /* they have seen its MULTI */
         after_reply(client, command);
         return 1;
     case MUST_WAIT:
@@ -509,12 +555,13 @@ uint32_t client_run(struct client *client, struct parsed *parsed, uint32_t count
     case ADMITTED:
         break;
     }
-    client->last_command = command;
-    if (atomic_load_explicit(&node->monitors, memory_order_relaxed) > 0)
-        monitor_feed(client, parsed);
+    bool queued = is_queued(client, command);
+    client->flags &= ~(uint32_t)CLIENT_SENT;
     uint32_t taken = route(client, parsed, count);
-    if ((client->flags & CLIENT_WAITING) == 0)
+    if ((client->flags & CLIENT_SENT) == 0) { /* else this is done when the job comes home */
+        feed_monitors(client, parsed, queued);
         after_reply(client, command);
+    }
     return taken;
 }
 
@@ -533,6 +580,8 @@ static void assemble(struct client *client)
         struct job_command *command = &job->commands[plan->next_of[of]++];
         uint64_t bytes = (uint64_t)command->reply_bytes_high << 32 | command->reply_bytes;
         reply_memory_take(&job->reply, bytes, &client->reply);
+        if (has_monitors(client))
+            monitor_feed(client, job->session.db, command->command, command->argv, command->argc);
     }
     for (uint32_t i = 0; i < plan->job_count; i++) {
         if (plan->jobs[i] != NULL)
@@ -540,6 +589,15 @@ static void assemble(struct client *client)
         plan->jobs[i] = NULL;
     }
     plan->job_count = 0;
+}
+
+static void monitor_job(struct client *client, const struct job *job)
+{
+    struct text word = { client->exec_word, sizeof client->exec_word };
+
+    monitor_feed_job(client, job);
+    if (job->kind == JOB_EXEC)
+        monitor_feed(client, client->session.db, command_find(client->worker->node->commands, word), &word, 1);
 }
 
 void client_job_done(struct worker *worker, struct job *job)
@@ -568,6 +626,8 @@ void client_job_done(struct worker *worker, struct job *job)
         assemble(client);
     } else {
         reply_memory_move(&job->reply, &client->reply);
+        if (has_monitors(client))
+            monitor_job(client, job);
         if (job->kind == JOB_EXEC)
             transaction_done(client, job->begun);
         job_destroy(job);

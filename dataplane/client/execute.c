@@ -322,6 +322,7 @@ bool job_execute(struct worker *worker, struct job *job)
         if (job->kind == JOB_UNWATCH)
             return true;
         if (!hold) {
+            job->dropped = true;
             reply_null_array(&job->reply.reply);
             reply_memory_finish(&job->reply);
             return true;

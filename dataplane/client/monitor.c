@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "dataplane/client/client.h"
+#include "dataplane/commands/functions.h"
 #include "dataplane/commands/secret.h"
 
 enum { MONITOR_LINE_MAX_BYTES = 1 << 20 };
@@ -76,36 +77,46 @@ static void send_line(struct worker *worker, uint32_t to, const char *bytes, siz
     mail_call(worker, to, &line->call);
 }
 
-static struct text shown(const struct parsed *parsed, uint32_t position)
+static struct text shown(const struct command *command, const struct text *argv, uint32_t argc, uint32_t position)
 {
-    if (secret_argument(parsed->command, parsed->argv, parsed->argc, position))
+    if (secret_argument(command, argv, argc, position))
         return (struct text){ SECRET_SHOWN, sizeof SECRET_SHOWN - 1 };
-    return parsed->argv[position];
+    return argv[position];
 }
 
-void monitor_feed(struct client *client, const struct parsed *parsed)
+/* Where the client is: its address, or the path of the unix socket that it came through. */
+static size_t put_origin(const struct client *client, char *to, size_t to_bytes)
+{
+    const char *colon = strrchr(client->peer, ':');
+
+    if ((client->flags & CLIENT_UNIX) == 0 || colon == NULL)
+        return (size_t)snprintf(to, to_bytes, "%s]", client->peer);
+    return (size_t)snprintf(to, to_bytes, "unix:%.*s]", (int)(colon - client->peer), client->peer);
+}
+
+void monitor_feed(struct client *client, uint32_t db, const struct command *command, const struct text *argv, uint32_t argc)
 {
     struct worker *worker = client->worker;
     struct node *node = worker->node;
     size_t room = 256 + sizeof client->peer;
     uint64_t now_us = clock_unix_us();
 
-    if ((parsed->command->flags & (CMD_SKIP_MONITOR | CMD_ADMIN)) != 0)
+    if ((command->flags & (CMD_SKIP_MONITOR | CMD_ADMIN)) != 0)
         return;
-    for (uint32_t i = 0; i < parsed->argc; i++) {
-        if (parsed->argv[i].len_bytes > MONITOR_LINE_MAX_BYTES)
+    for (uint32_t i = 0; i < argc; i++) {
+        if (argv[i].len_bytes > MONITOR_LINE_MAX_BYTES)
             return;
-        room += 4 * shown(parsed, i).len_bytes + 3;
+        room += 4 * shown(command, argv, argc, i).len_bytes + 3;
     }
     char *bytes = room <= MONITOR_LINE_MAX_BYTES * 8 ? malloc(room) : NULL;
     if (bytes == NULL)
         return;
-    size_t at = (size_t)snprintf(bytes, room, "+%llu.%06llu [%u %s%s]", (unsigned long long)(now_us / 1000000),
-                                 (unsigned long long)(now_us % 1000000), client->session.db,
-                                 (client->flags & CLIENT_UNIX) != 0 ? "unix:" : "", client->peer);
-    for (uint32_t i = 0; i < parsed->argc; i++) {
+    size_t at = (size_t)snprintf(bytes, room, "+%llu.%06llu [%u ", (unsigned long long)(now_us / 1000000),
+                                 (unsigned long long)(now_us % 1000000), db);
+    at += put_origin(client, bytes + at, room - at);
+    for (uint32_t i = 0; i < argc; i++) {
         bytes[at++] = ' ';
-        at += quoted(bytes + at, shown(parsed, i));
+        at += quoted(bytes + at, shown(command, argv, argc, i));
     }
     bytes[at++] = '\r';
     bytes[at++] = '\n';
@@ -116,4 +127,28 @@ void monitor_feed(struct client *client, const struct parsed *parsed)
             send_line(worker, to, bytes, at);
     free(bytes);
     client_reply_begin(client);
+}
+
+/* The database that a SELECT leaves behind, as far as its argument tells. */
+static uint32_t selected(const struct node *node, const struct job_command *select, uint32_t db)
+{
+    int64_t number;
+
+    if (!text_to_integer(select->argv[1], &number) || number < 0 || number >= (int64_t)node->database_count)
+        return db;
+    return (uint32_t)number;
+}
+
+void monitor_feed_job(struct client *client, const struct job *job)
+{
+    uint32_t db = job->session.db;
+
+    if (job->dropped || !job->begun)
+        return; /* nothing was run */
+    for (uint32_t i = 0; i < job->count; i++) {
+        const struct job_command *command = &job->commands[i];
+        if (command->command->run == cmd_select)
+            db = selected(client->worker->node, command, db);
+        monitor_feed(client, db, command->command, command->argv, command->argc);
+    }
 }

@@ -125,30 +125,30 @@ uint32_t client_exec(struct client *client, const struct parsed *parsed)
     struct command_stats *stats = &worker->command_stats[command_number(worker->node->commands, parsed->command)];
     struct job *job;
 
-    count_add(&stats->calls, 1);
-    count_add(&worker->stats.commands, 1);
     if ((client->flags & CLIENT_MULTI) == 0) {
-        run_reject(client, NULL, "EXEC without MULTI");
-        count_add(&stats->failed, 1);
+        run_fail(client, parsed->command, "EXEC without MULTI");
         return 1;
     }
     if ((client->flags & CLIENT_DIRTY_EXEC) != 0) {
         client_unwatch(client);
         multi_discard(client);
-        run_reject(client, NULL, "-EXECABORT Transaction discarded because of previous errors.");
-        count_add(&stats->failed, 1);
+        run_fail(client, parsed->command, "-EXECABORT Transaction discarded because of previous errors.");
         return 1;
     }
     job = job_create(worker, JOB_EXEC, &client->session, client->multi.commands, client->multi.count, client->watches, client->watch_count);
     if (job == NULL) {
         client_unwatch(client);
         multi_discard(client);
-        run_reject(client, NULL, "-EXECABORT Transaction discarded because of: OOM no memory to run it");
+        run_fail(client, parsed->command, "-EXECABORT Transaction discarded because of: OOM no memory to run it");
         return 1;
     }
+    count_add(&stats->calls, 1);
+    count_add(&worker->stats.commands, 1);
     job->client = client;
+    client->executing = client->multi.count + 1;
+    memcpy(client->exec_word, parsed->argv[0].data, sizeof client->exec_word);
     multi_discard(client);
-    client->flags |= CLIENT_WAITING;
+    client->flags |= CLIENT_WAITING | CLIENT_SENT;
     job_dispatch(worker, job);
     return 1;
 }
@@ -216,8 +216,7 @@ uint32_t client_watch(struct client *client, struct parsed *parsed)
     struct job *job;
 
     if ((client->flags & CLIENT_MULTI) != 0) {
-        run_reject(client, NULL, "WATCH inside MULTI is not allowed");
-        client->flags &= ~(uint32_t)CLIENT_DIRTY_EXEC; /* as in Redis, this error does not spoil the transaction */
+        run_fail(client, parsed->command, "WATCH inside MULTI is not allowed"); /* does not spoil the transaction */
         return 1;
     }
     job = job_create(client->worker, JOB_COMMANDS, &client->session, &command, 1, NULL, 0);
@@ -232,7 +231,7 @@ uint32_t client_watch(struct client *client, struct parsed *parsed)
         return 1;
     }
     job->client = client;
-    client->flags |= CLIENT_WAITING;
+    client->flags |= CLIENT_WAITING | CLIENT_SENT;
     job_dispatch(client->worker, job);
     return 1;
 }
@@ -259,6 +258,7 @@ void transaction_done(struct client *client, bool begun)
         forget_watches(client);
     else
         client_unwatch(client);
+    client->executing = 0;
     client->last_active_unix_ms = client->worker->now_unix_ms;
 }
 

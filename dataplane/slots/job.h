@@ -63,6 +63,7 @@ struct job {
     uint32_t gathers_open;
     struct control_ask *control_ask; /* client/execute.c: of a command that asks the control thread */
     bool begun;              /* watches checked and removed; false when it comes home: it was refused */
+    bool dropped;            /* a watched key had changed: nothing was run */
     struct reply_memory reply, walk;
     struct job *next;        /* lists of the home */
     uint32_t origin;         /* scattered burst: index in the client's plan */
