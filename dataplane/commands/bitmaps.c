@@ -147,11 +147,12 @@ void cmd_bitcount(struct call *call)
     }
     if (call->argc > 2 && (!call_integer(call, 2, &start) || !call_integer(call, 3, &end)))
         return;
-    if (call->argc == 5 && !read_unit(call, 4, &in_bits))
+    /* Redis answers these before it reads the unit or clips, and only here: BITPOS of such a range
+     * looks at the first bit. */
+    bool backwards = start < 0 && end < 0 && start > end;
+    if (!backwards && call->argc == 5 && !read_unit(call, 4, &in_bits))
         return;
     struct text text = entry_string(key.entry, number);
-    /* Redis asks this before it clips, and only here: BITPOS of such a range looks at the first bit. */
-    bool backwards = start < 0 && end < 0 && start > end;
     if (backwards || !clip_range(start, end, in_bits, text.len_bytes, &first, &last)) {
         reply_integer(call->reply, 0);
         return;

@@ -60,6 +60,7 @@ Test(bitmaps, bitcount_in_bytes_and_bits)
     expect("BITCOUNT k 5 30 BIT", ":17\r\n");
     expect("BITCOUNT k -2 -1 BYTE", ":7\r\n");
     expect("BITCOUNT k -1 -2", ":0\r\n");
+    expect("BITCOUNT k -1 -2 WORD", ":0\r\n");
     expect("BITCOUNT k 0", "-ERR syntax error\r\n");
     expect("BITCOUNT k 0 1 WORD", "-ERR syntax error\r\n");
     expect("BITCOUNT none 0 1", ":0\r\n");
