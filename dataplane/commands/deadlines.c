@@ -118,7 +118,7 @@ static void reply_deadline(struct call *call, bool seconds, bool relative)
     if (value >= 0 && relative)
         value = value > call->now_unix_ms ? value - call->now_unix_ms : 0;
     if (value >= 0 && seconds)
-        value = value > INT64_MAX - 500 ? value / 1000 : (value + 500) / 1000;
+        value = (int64_t)(((uint64_t)value + 500) / 1000);
     reply_integer(call->reply, value);
 }
 

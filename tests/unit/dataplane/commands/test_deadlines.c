@@ -80,6 +80,7 @@ Test(deadlines, out_of_range)
     expect("PEXPIRE k 9223372036854775807", "-ERR invalid expire time in 'pexpire' command\r\n");
     expect("PEXPIREAT k 9223372036854775807", ":1\r\n");
     expect("PEXPIRETIME k", ":9223372036854775807\r\n");
+    expect("EXPIRETIME k", ":9223372036854776\r\n");
 }
 
 Test(deadlines, are_told_in_seconds_and_milliseconds)
