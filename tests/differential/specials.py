@@ -199,6 +199,37 @@ def info_counts(pair):
     return agree(pair, script)
 
 
+def statistics(pair):
+    """Calls, rejected and failed calls of each command, and errors by their code."""
+    lines = """
+        SET k v|SET k v EX 0|GET|GET k k|NOSUCH a b|CLIENT NOSUCH|CLIENT|CLIENT ID|CLIENT SETNAME
+        INCR k|MULTI|SET k|EXEC|EXEC|MULTI|INCR k|GET k|NOSUCH|DISCARD|DISCARD|MULTI|INCR k|SET x y
+        WATCH k|MULTI|EXEC x|EXEC|MULTI|INCR k|SET x y|EXEC|WATCH k|SET k 5|MULTI|PING|EXEC|AUTH x
+        AUTH default wrong|HELLO 9|HELLO 3 AUTH a b|SELECT 99|OBJECT HELP|OBJECT FREQ k
+        OBJECT ENCODING k|OBJECT ENCODING none|DEBUG ERROR ABC|DEBUG|CONFIG SET a b
+        CONFIG GET maxmemory|MGET a b c|MSET a 1 b|DEL a b c|EXISTS k a|KEYS *|SCAN 0|SCAN x
+        RANDOMKEY|BITOP NOT a b c|COPY k k|RENAME none k|PING a b c|ECHO|TTL k|TOUCH k none
+        TYPE none|STRLEN none|BITFIELD k GET u8 0|COMMAND COUNT|COMMAND INFO get
+        COMMAND GETKEYS get|COMMAND GETKEYS mset a 1 b 2|FLUSHALL x|SWAPDB 0 99|GETRANGE k 0 1
+        LCS k a|QUIT"""
+    wanted = re.compile(r"(cmdstat|errorstat)_|total_(error_replies|commands_processed)|keyspace_")
+
+    def script(side):
+        client = side.channel(1)
+        client.call("CONFIG", "RESETSTAT")
+        for line in lines.replace("\n", "|").split("|"):
+            if line.split():
+                client.call(*line.split())
+        text = (side.channel(2).call("INFO", "everything").value or b"").decode("latin-1")
+        return [
+            re.sub(r"usec(_per_call)?=[\d.]+", "", line)
+            for line in sorted(text.splitlines())
+            if wanted.match(line)
+        ]
+
+    return agree(pair, script)
+
+
 def active_expiry(pair):
     """Expired keys go without being asked for, and are counted."""
 
@@ -310,6 +341,7 @@ CHECKS = {
     "client-list": client_list,
     "info-fields": info_fields,
     "info-counts": info_counts,
+    "statistics": statistics,
     "active-expiry": active_expiry,
     "expiry-on-access": expiry_on_access,
     "slowlog": slowlog,
