@@ -66,5 +66,5 @@ bool worker_settle(struct worker *worker)
     for (unsigned i = 0; i < count; i++)
         job_mail(worker, &mails[i], from[i]);
     job_ready_parts(worker);
-    return clients_settle(worker) || more;
+    return clients_settle(worker) || queues_any_ready(worker) || more;
 }

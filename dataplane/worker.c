@@ -244,7 +244,7 @@ static int64_t sleep_us(struct worker *worker, bool more)
 {
     int64_t limit_us, expire_ms;
 
-    if (more || clients_have_work(worker) || mail_waiting(worker))
+    if (more || clients_have_work(worker) || mail_waiting(worker) || queues_any_ready(worker))
         return 0;
     limit_us = (int64_t)(worker->next_cron_us - worker->now_us);
     if (worker->clients->count == 0)

@@ -13,6 +13,7 @@ enum {
     CRON_CLIENTS_MIN = 64,             /* looked at in one cron, at least */
     RESUMED_MIN = 4,                   /* clients whose input goes on in one turn, also in a long one: mail does not starve them, ... */
     RESUMED_MAX = 64,                  /* ... and at most; then others have theirs */
+    REDONE_MIN = 4,                    /* jobs that are routed anew in one turn, also in a long one */
 };
 
 /* ---- replies into the stream ---- */
@@ -425,24 +426,31 @@ void client_continue_later(struct client *client)
 
 bool clients_have_work(const struct worker *worker)
 {
-    return worker->clients->resume_first != NULL || worker->clients->redo != NULL;
+    return worker->clients->resume_first != NULL || worker->clients->redo_first != NULL;
 }
 
+void client_redo_job(struct worker *worker, struct job *job)
+{
+    struct client_list *list = worker->clients;
+
+    job->next = NULL;
+    if (list->redo_first == NULL)
+        list->redo_first = job;
+    else
+        list->redo_last->next = job;
+    list->redo_last = job;
+}
+
+/* Those that come back meanwhile wait for the next turn. */
 static void redo_jobs(struct worker *worker)
 {
-    struct job *job = worker->clients->redo, *ordered = NULL;
+    struct client_list *list = worker->clients;
+    struct job *last = list->redo_last, *job = NULL;
 
-    worker->clients->redo = NULL;
-    while (job != NULL) { /* the list is last in, first out */
-        struct job *next = job->next;
-        job->next = ordered;
-        ordered = job;
-        job = next;
-    }
-    while (ordered != NULL) {
-        struct job *next = ordered->next;
-        job_dispatch(worker, ordered);
-        ordered = next;
+    for (unsigned i = 0; job != last && list->redo_first != NULL && (i < REDONE_MIN || !worker_turn_long(worker)); i++) {
+        job = list->redo_first;
+        list->redo_first = job->next;
+        job_dispatch(worker, job);
     }
 }
 
@@ -513,7 +521,7 @@ bool clients_drain(struct worker *worker)
 
 bool clients_settle(struct worker *worker)
 {
-    bool more = worker->clients->redo != NULL;
+    bool more = worker->clients->redo_first != NULL;
 
     redo_jobs(worker);
     return more;

@@ -103,7 +103,7 @@ struct client_list {
     uint32_t count;
     struct client *resume_first, *resume_last; /* to be processed in the next turn */
     struct client *cron_next;
-    struct job *redo;              /* jobs to be routed anew */
+    struct job *redo_first, *redo_last; /* jobs to be routed anew */
     uint64_t output_bytes;         /* unsent over all clients, as of the last round of the cron */
     uint64_t output_counted;       /* the same, of the round under way */
     uint64_t memory_counted, input_max, output_max; /* likewise, for INFO */
@@ -131,6 +131,7 @@ bool clients_settle(struct worker *worker);
 void client_accepted(struct worker *worker, struct stream_conn *conn);
 void client_close(struct client *client, bool flush);
 void client_continue_later(struct client *client);
+void client_redo_job(struct worker *worker, struct job *job); /* route it anew in the next turn */
 
 /* Between these two, client->reply may be written to outside command execution. */
 void client_reply_begin(struct client *client);

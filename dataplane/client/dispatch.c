@@ -605,8 +605,7 @@ void client_job_done(struct worker *worker, struct job *job)
     struct client *client = job->client;
 
     if (job->reroute || (job->kind == JOB_UNWATCH && !job->begun)) { /* without memory now: again, until it is done */
-        job->next = worker->clients->redo;
-        worker->clients->redo = job;
+        client_redo_job(worker, job);
         return;
     }
     if (job->kind == JOB_UNWATCH) {

@@ -9,7 +9,11 @@
 #include "dataplane/slots/crc16.h"
 #include "dataplane/worker.h"
 
-enum { LOAN_MOVED = 1, LOAN_BUSY = 0, SLOT_SET_LINEAR = 32 };
+enum {
+    LOAN_MOVED = 1, LOAN_BUSY = 0,
+    SLOT_SET_LINEAR = 32,
+    READY_MIN = 16, /* parts that are served in one go, also in a long turn */
+};
 
 /* ---- slot sets ---- */
 
@@ -518,9 +522,10 @@ static void asked(struct worker *worker, struct loan_part *part, bool wait_in_li
 
 void job_ready_parts(struct worker *worker)
 {
-    struct loan_part *part;
-
-    while ((part = queues_next_ready(worker)) != NULL) {
+    for (unsigned i = 0; i < READY_MIN || !worker_turn_long(worker); i++) {
+        struct loan_part *part = queues_next_ready(worker);
+        if (part == NULL)
+            return;
         bool owns = queues_owns(worker, part);
         uint32_t coordinator = part->job->coordinator;
 

@@ -84,7 +84,7 @@ void job_destroy(struct job *job); /* at home, when it is done */
 void job_mail_prefetch(struct worker *worker, const struct mail *mails, unsigned count);
 /* Mail that concerns jobs and loans. */
 void job_mail(struct worker *worker, const struct mail *mail, uint32_t from);
-/* Parts that became ready since; called after anything that may release slots. */
+/* Parts that became ready since; called after anything that may release slots, and in every turn: a long one leaves some (queues_any_ready). */
 void job_ready_parts(struct worker *worker);
 
 /* Implemented in client/: the home's end of a job. */

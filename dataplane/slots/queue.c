@@ -72,6 +72,11 @@ struct loan_part *queues_next_ready(struct worker *worker)
     return part;
 }
 
+bool queues_any_ready(const struct worker *worker)
+{
+    return worker->queues->ready_first != NULL;
+}
+
 bool queues_owns(const struct worker *worker, const struct loan_part *part)
 {
     for (uint32_t i = 0; i < part->count; i++)

@@ -78,6 +78,7 @@ bool queues_enter(struct worker *worker, struct loan_part *part);
 /* Gives up the place of a part that is first everywhere (held or ready). */
 void queues_leave(struct worker *worker, struct loan_part *part);
 struct loan_part *queues_next_ready(struct worker *worker);
+bool queues_any_ready(const struct worker *worker);
 /* Are all slots of the part still this worker's? (They may have moved while it stood in line.) */
 bool queues_owns(const struct worker *worker, const struct loan_part *part);
 

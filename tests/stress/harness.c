@@ -194,6 +194,7 @@ bool harness_turn(struct harness *harness, uint32_t index)
         any = true;
     }
     job_ready_parts(worker);
+    any = queues_any_ready(worker) || any;
     any = expire_run(worker, 1000) || any;
     any = lazyfree_run(worker, 1000) || any;
     tickets_flush(worker);
@@ -342,7 +343,7 @@ static bool check_worker(const struct worker *worker)
 {
     if (worker->clients->count != 0)
         return wrong("worker %u has %u clients left", worker->index, worker->clients->count);
-    if (queues_any_busy(worker) || worker->queues->ready_first != NULL)
+    if (queues_any_busy(worker) || queues_any_ready(worker))
         return wrong("worker %u has busy slots left", worker->index);
     if (mail_waiting(worker) || mail_expecting(worker))
         return wrong("worker %u has mail left", worker->index);

@@ -187,6 +187,38 @@ Test(job, jobs_that_overlap_everywhere_all_end)
     cr_assert(peer_got(peers[0], "*4\r\n$2\r\n12\r\n$2\r\n13\r\n$2\r\n14\r\n$2\r\n15\r\n"));
 }
 
+/* However many wait for one slot: a long turn serves a few, and goes on in the next. */
+Test(job, a_crowd_that_waits_for_a_slot_is_served_in_several_turns)
+{
+    enum { CROWD = 300 };
+    struct peer *crowd[CROWD];
+    uint64_t longest = 0;
+
+    for (unsigned i = 0; i < CROWD; i++)
+        crowd[i] = peer_create(h, 0);
+    harness_idle(h);
+    peer_send(peers[0], "MSET %s 0 %s 0", keys[0], keys[1]);
+    harness_turn(h, 0);
+    for (unsigned i = 0; i < CROWD; i++)
+        peer_send(crowd[i], "INCR %s", keys[0]);
+    for (unsigned i = 0; i < 2 * CROWD / STREAM_EVENTS_MAX; i++)
+        harness_turn(h, 0);
+    harness_turn(h, 1);
+    h->long_turns = true;
+    for (bool any = true; any;) {
+        uint64_t before = COUNT(0, commands);
+        any = harness_turn(h, 0);
+        longest = COUNT(0, commands) - before > longest ? COUNT(0, commands) - before : longest;
+    }
+    h->long_turns = false;
+    cr_assert_leq(longest, 100);
+    cr_assert(peer_got(peers[0], "+OK\r\n"));
+    for (unsigned i = 0; i < CROWD; i++)
+        peer_close(crowd[i]);
+    peer_send(peers[1], "GET %s", keys[0]);
+    cr_assert(peer_got(peers[1], "$3\r\n300\r\n"));
+}
+
 /* Deadlines that are set on borrowed slots get their tickets at the owner. */
 Test(job, tickets_return_with_a_loan)
 {
