@@ -1,5 +1,6 @@
 """redis-py as Debian ships it: plain, pipelines, locks, cluster."""
 import inspect
+import logging
 import os
 import warnings
 
@@ -10,6 +11,9 @@ from harness.runner import case
 from harness.slots import KeyNames, slot_of
 
 import redis
+
+# RedisCluster writes every redirection that it follows to the log.
+logging.getLogger("redis.cluster").setLevel(logging.CRITICAL)
 
 
 def protocols():
