@@ -461,17 +461,15 @@ static uint32_t send_burst(struct client *client, struct parsed *parsed, uint32_
 /* What a reply leaves behind for the next one. */
 static void after_reply(struct client *client, const struct command *command)
 {
-    if ((client->flags & CLIENT_REPLY_SKIP) != 0) {
+    if ((client->flags & CLIENT_REPLY_SKIP) != 0)
         client->flags &= ~(uint32_t)CLIENT_REPLY_SKIP;
-        client_reply_begin(client); /* the common case of client_run does not look at the flags */
-    }
     if ((client->flags & CLIENT_REPLY_SKIP_NEXT) != 0) {
         client->flags &= ~(uint32_t)CLIENT_REPLY_SKIP_NEXT;
         client->flags |= CLIENT_REPLY_SKIP;
     }
     if (command != NULL && command->run != cmd_asking && (client->flags & CLIENT_MULTI) == 0)
         client->flags &= ~(uint32_t)CLIENT_ASKING;
-    client_reply_begin(client); /* whether the next one is muted */
+    client_reply_begin(client); /* mutes the next or not: the common case of client_run does not look at the flags */
 }
 
 static bool has_monitors(const struct client *client)

@@ -108,6 +108,7 @@ CLIENT_FLAGS = {"d": "that a watched key has changed is known where the key is"}
 # What no single reply shows, and what nothing here compares -> reason
 BEHAVIOUR = {
     "CLIENT REPLY OFF in a transaction": "all of EXEC's reply is missing; Redis sends its beginning",
+    "CLIENT PAUSE": "one beyond the end of time lasts until UNPAUSE; Redis does not pause at all",
     "CLIENT UNPAUSE": "works while all commands are paused; in Redis it waits for the end as well",
     "BITFIELD": "one that lengthens the string and then fails by OVERFLOW FAIL counts as a change, "
     "for WATCH and the journal; in Redis it does not, and a replica would differ",
