@@ -14,6 +14,7 @@ struct group {
     const char *data;
     size_t len_bytes;
     size_t parsed_bytes;   /* offset behind the last parsed command */
+    size_t ran_bytes;      /* and in front of the first of them: what has run in earlier rounds */
     uint32_t first, count; /* of batch->parsed */
     bool from_input, bad, complete;
 };
@@ -152,7 +153,7 @@ static size_t run_group(struct worker *worker, struct group *group)
 {
     struct batch *batch = worker->clients->batch;
     struct client *client = group->client;
-    size_t done = group->count == 0 ? group->parsed_bytes : 0;
+    size_t done = group->count == 0 ? group->parsed_bytes : group->ran_bytes;
     uint32_t i = 0;
 
     while (i < group->count && client_may_parse(client)) {
@@ -252,6 +253,7 @@ static void run_and_go_on(struct worker *worker, struct group *group)
         }
         batch->groups[0] = rest;
         batch->groups[0].first = batch->groups[0].count = 0;
+        batch->groups[0].ran_bytes = done;
         batch->group_count = 1;
         group = &batch->groups[0];
         if (parse_group(worker, group))

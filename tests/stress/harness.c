@@ -110,6 +110,8 @@ static bool settle(struct node *node)
 
     for (uint32_t i = 0; i < node->worker_count; i++)
         more = worker_settle(node->workers[i]) || more;
+    for (uint32_t i = 0; i < node->worker_count; i++)
+        clients_resume(node->workers[i]); /* connections that are gone are freed here */
     return more;
 }
 

@@ -268,6 +268,25 @@ Test(batch, a_reply_that_travels_without_memory_closes_the_connection)
     peer_close(starved);
 }
 
+/* The first command of a round that cannot run takes those of earlier rounds not with it. */
+Test(batch, a_pause_behind_a_full_batch_runs_nothing_twice)
+{
+    struct peer *other = peer_create(h, 0);
+
+    for (unsigned i = 0; i < BATCH_COMMANDS_MAX - 1; i++)
+        peer_add(peer, "INCR %s", near);
+    peer_add(peer, "CLIENT PAUSE 1000000 ALL");
+    peer_add(peer, "INCR %s", near);
+    peer_add(peer, "PING");
+    peer_flush(peer);
+    for (int i = 0; i < BATCH_COMMANDS_MAX - 1; i++)
+        cr_assert_eq(peer_number(peer), i + 1);
+    cr_assert(peer_got(peer, "+OK\r\n"));
+    peer_send(other, "CLIENT UNPAUSE");
+    cr_assert(peer_got(peer, ":64\r\n+PONG\r\n"));
+    peer_close(other);
+}
+
 /* Many connections may go on at one moment: each has its turn, but not all in the same one. */
 Test(batch, the_end_of_a_pause_does_not_serve_everybody_in_one_turn)
 {
