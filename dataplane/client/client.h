@@ -20,9 +20,9 @@ enum {
     BATCH_COMMANDS_MAX = 64,               /* parsed before they run; also the longest burst that travels as one job */
     BATCH_ARGUMENTS_MAX = 1024,
     BURST_KEYS_MAX = 1024,
-    OUTPUT_PARSE_MAX_BYTES = 64 << 20,     /* a connection with more unsent output is not parsed */
+    OUTPUT_PARSE_MAX_BYTES = 32 << 20,     /* a connection with more unsent output is not parsed */
     OUTPUT_ANONYMOUS_MAX_BYTES = 4096,     /* before authentication: closed */
-    OUTPUT_WORKER_BYTES = 1 << 30,         /* with more unsent output on the worker, connections stop at ... */
+    OUTPUT_WORKER_BYTES = 256 << 20,       /* with more unsent output on the worker, connections stop at ... */
     OUTPUT_PRESSED_BYTES = 1 << 20,        /* ... this much */
     CLIENT_NAME_MAX_BYTES = 65536,
 };
