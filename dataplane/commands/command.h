@@ -91,7 +91,7 @@ struct command {
     int (*find_keys)(const struct text *argv, uint32_t argc, uint32_t *positions, uint32_t max);
     /* What a call does to its key, where a KEY_VARIABLE_FLAGS specification leaves it to the arguments. */
     uint16_t (*key_flags)(const struct text *argv, uint32_t argc);
-    int32_t (*slot_of)(struct call *call);        /* CMD_WALK, CMD_AT_SLOT: slot to run at; -1: anywhere; -2: an error was replied */
+    int32_t (*slot_of)(struct call *call);        /* CMD_WALK, CMD_AT_SLOT: slot to run at; -1: anywhere. Replies nothing */
     void (*run)(struct call *call);
     void (*gather)(struct worker *worker, struct call *call, struct reply_memory *part, uint64_t *number); /* CMD_GATHER: on each worker; must not change call */
     void (*on_control)(struct call *call, struct gather_part *part); /* CMD_CONTROL: may use call's node, command and arguments; part->number is 1 for a local client */

@@ -29,7 +29,7 @@ static uint32_t range_end(const struct node *node, uint32_t first, uint32_t owne
     return slot;
 }
 
-/* One map for this worker. Slots that are lent are counted as they were when their holder last touched them: left out. */
+/* One map for this worker. Keys in slots that are lent are left out: they are their holder's. */
 void gather_pollux_slots(struct worker *worker, struct call *call, struct reply_memory *part,
                          uint64_t *number)
 {
@@ -95,7 +95,7 @@ int32_t slot_of_argument(struct call *call)
 
     return call->argc > 2 && text_to_integer(call->argv[2], &slot) && slot >= 0 && slot < SLOTS
                ? (int32_t)slot
-               : -2;
+               : -1; /* run() says why */
 }
 
 void cmd_pollux_move_slot(struct call *call)
@@ -117,7 +117,8 @@ static uint32_t home_of(const struct node *node, uint32_t slot)
     return (uint32_t)((uint64_t)slot * node->worker_count / SLOTS);
 }
 
-/* A slot that is lent or waited for moves when its turn has come: a job of the server's own stands in line. */
+/* A slot that is lent or waited for moves when its turn has come: a job of the server's own stands
+ * in line. */
 static bool move_later(struct worker *worker, const struct command *command, uint32_t slot,
                        uint32_t to)
 {
