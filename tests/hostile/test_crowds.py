@@ -137,7 +137,7 @@ def test_slow_readers_of_many_small_replies(t):
     data = b"".join(encode("GET", names[n % 8]) for n in range(1000))
     with server.client() as control:
         control.must("MSET", *[item for name in names for item in (name, "x" * 500)])
-        with Watch(t, server, grow_mb=readers * 6 + 64):
+        with Watch(t, server, grow_mb=1024):
             conns = []
             try:
                 for _ in range(readers):

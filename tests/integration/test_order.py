@@ -242,6 +242,20 @@ def test_deep_pipeline_with_large_replies(t):
     crew.run(1, at_least={"done": 3})
 
 
+@case(workers=(1, 4), drivers="each")
+def test_pipeline_written_in_full_before_anything_is_read(t):
+    """As libraries send their pipelines: the server may not wait for a reader meanwhile."""
+    count = 300_000 if t.quick else 1_500_000
+    a, b = KeyNames("full:").spread(2)
+    conn = t.client(timeout=60.0)
+    conn.must("MSET", a, "x" * 100, b, "y" * 100)
+    pair = encode("GET", a) + encode("GET", b)
+    conn.raw(pair * (count // 2))
+    for _ in range(count // 2):
+        assert conn.read() == b"x" * 100 and conn.read() == b"y" * 100
+    assert conn.must("PING") == b"PONG"
+
+
 @case(workers=(2, 4))
 def test_blank_lines_and_inline_commands_keep_their_place(t):
     conn = t.client()
