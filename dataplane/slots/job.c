@@ -90,6 +90,17 @@ static void add_keys(struct slot_set *set, const struct command *command, const 
         slot_set_add(set, crc16_slot(argv[i].data, argv[i].len_bytes));
 }
 
+/* Some slot of this worker's; of another's if it has none. */
+static int32_t own_slot(const struct worker *worker)
+{
+    uint32_t first = (uint32_t)((uint64_t)SLOTS * worker->index / worker->node->worker_count);
+
+    for (uint32_t i = 0; i < SLOTS; i++)
+        if (node_owner(worker->node, (first + i) % SLOTS) == worker->index)
+            return (int32_t)((first + i) % SLOTS);
+    return (int32_t)first;
+}
+
 static void add_chosen_slot(struct worker *worker, struct job *job, struct slot_set *set,
                             const struct job_command *command)
 {
@@ -101,7 +112,7 @@ static void add_chosen_slot(struct worker *worker, struct job *job, struct slot_
 
     /* "Nothing there" may be what a transaction sees halfway that holds all slots: it goes first. */
     if (slot == -1 && worker->queues->whole != NULL)
-        slot = (int32_t)((uint64_t)SLOTS * worker->index / worker->node->worker_count);
+        slot = own_slot(worker);
     if (slot >= 0)
         slot_set_add(set, (uint16_t)slot);
 }
