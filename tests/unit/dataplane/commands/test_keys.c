@@ -186,3 +186,32 @@ Test(keys, object_tells_of_the_value)
     expect("OBJECT IDLETIME a", ":0\r\n");
     cr_assert(strstr(fixture_run(f, "OBJECT FREQ a"), "LFU maxmemory policy") != NULL);
 }
+
+#define OOM "-OOM command not allowed when used memory > 'maxmemory'.\r\n"
+
+/* Whichever allocation fails, both keys are as they were, or the command is done. */
+Test(keys, rename_without_memory_changes_nothing)
+{
+    for (uint64_t nth = 1;; nth++) {
+        set_large("from", 'x', 5000);
+        expect("SET to old", "+OK\r\n");
+        expect("PEXPIRE from 1000", ":1\r\n");
+        memory_fail_nth(f->worker->memory, nth);
+        const char *reply = fixture_run(f, "RENAME from unborn");
+        bool done = strcmp(reply, "+OK\r\n") == 0;
+        memory_fail_nth(f->worker->memory, 0);
+        if (done)
+            break;
+        cr_assert_str_eq(reply, OOM);
+        expect("STRLEN from", ":5000\r\n");
+        expect("PTTL from", ":1000\r\n");
+        expect("EXISTS unborn", ":0\r\n");
+        memory_fail_nth(f->worker->memory, nth);
+        reply = fixture_run(f, "RENAME from to");
+        memory_fail_nth(f->worker->memory, 0);
+        if (strcmp(reply, OOM) == 0)
+            expect("GET to", "$3\r\nold\r\n");
+        cr_assert_lt(nth, 100);
+    }
+    expect("STRLEN unborn", ":5000\r\n");
+}

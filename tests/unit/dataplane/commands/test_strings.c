@@ -187,3 +187,22 @@ Test(strings, incrbyfloat_journals_its_result)
     expect("SET k text", "+OK\r\n");
     expect("INCRBYFLOAT k 1", "-ERR value is not a valid float\r\n");
 }
+
+/* One answer each, and the journal gets what was done. */
+Test(strings, without_memory_there_is_one_answer)
+{
+    static const char oom[] = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
+
+    expect("SET k v", "+OK\r\n");
+    memory_fail_nth(f->worker->memory, 1);
+    expect_journal("SET k a-longer-value-than-before-by-far GET EX 10", oom, "");
+    memory_fail_nth(f->worker->memory, 1);
+    expect_journal("GETEX k EX 10", oom, "");
+    memory_fail_nth(f->worker->memory, 1);
+    expect_journal("GETSET none v", oom, "");
+    memory_fail_nth(f->worker->memory, 2);
+    expect_journal("MSET k 1 none 2 other 3", oom, "0: MSET k 1\n");
+    memory_fail_nth(f->worker->memory, 0);
+    expect("MGET k none other", "*3\r\n$1\r\n1\r\n$-1\r\n$-1\r\n");
+    expect("TTL k", ":-1\r\n");
+}
