@@ -18,10 +18,11 @@
 enum {
     WORKERS_MAX = KEYSPACE_WORKERS_MAX,
     DATABASES_MAX = 1024,
-    LISTENER_COMMON = 0,          /* listener ids: the common port */
+    LISTENER_COMMON = 0, /* listener ids: the common port */
     LISTENER_UNIX = 1,
-    LISTENER_SET = 512,           /* added to the ids of TCP listeners: those of every other CONFIG SET port or bind */
-    LISTENER_CORE_BASE = 1024,    /* + k: worker k's own port */
+    LISTENER_SET =
+        512, /* added to the ids of TCP listeners: those of every other CONFIG SET port or bind */
+    LISTENER_CORE_BASE = 1024, /* + k: worker k's own port */
 };
 _Static_assert((int)WORKERS_MAX <= (int)LISTENER_SET, "ids of two sets are distinct");
 
@@ -31,7 +32,7 @@ struct journal; /* persist/journal.h: one worker's ring */
 
 struct node {
     struct config *config;
-    struct log *log;                                   /* NULL in tests without one */
+    struct log *log; /* NULL in tests without one */
     struct worker *workers[WORKERS_MAX];
     uint32_t worker_count;
     uint32_t database_count;
@@ -39,42 +40,48 @@ struct node {
     struct clock_tsc tsc;
     const struct stream_driver *driver;
     struct command_index *commands;
-    _Atomic uint8_t owner[SLOTS];                      /* slot -> worker; an idle server: equal contiguous ranges */
-    struct keyspace *_Atomic keyspaces[DATABASES_MAX]; /* created on first write (compare and swap) */
-    _Atomic uint64_t floor_stamps[DATABASES_MAX];      /* a slot's last change is at most the greater of this and its last_stamp */
-    uint16_t label_of_db[DATABASES_MAX];               /* of expiry tickets, XOR the index, so that zero is "nothing swapped"; change with */
-    uint16_t db_of_label[DATABASES_MAX];               /* the keyspace pointers */
-    struct watch *watches[SLOTS];                      /* watch records of a slot, all databases; the slot's holder's */
-    _Atomic uint32_t watch_count;                      /* records on the node: 0 means nobody needs to look */
+    _Atomic uint8_t owner[SLOTS]; /* slot -> worker; an idle server: equal contiguous ranges */
+    struct keyspace
+        *_Atomic keyspaces[DATABASES_MAX]; /* created on first write (compare and swap) */
+    _Atomic uint64_t floor_stamps
+        [DATABASES_MAX]; /* a slot's last change is at most the greater of this and its last_stamp */
+    uint16_t label_of_db
+        [DATABASES_MAX]; /* of expiry tickets, XOR the index, so that zero is "nothing swapped"; change with */
+    uint16_t db_of_label[DATABASES_MAX]; /* the keyspace pointers */
+    struct watch *watches[SLOTS]; /* watch records of a slot, all databases; the slot's holder's */
+    _Atomic uint32_t watch_count; /* records on the node: 0 means nobody needs to look */
 
     char run_id[41];
-    char node_id[41];                                  /* CLUSTER MYID */
-    char replication_id[41];                           /* of this history of changes */
-    const char *commit;                                /* of the build, "1a2b3c4d" or "1a2b3c4d:1" (dirty); NULL in tests */
+    char node_id[41];        /* CLUSTER MYID */
+    char replication_id[41]; /* of this history of changes */
+    const char *commit;      /* of the build, "1a2b3c4d" or "1a2b3c4d:1" (dirty); NULL in tests */
     uint64_t build_id;
-    bool supervised;                                   /* systemd is told how we are */
+    bool supervised; /* systemd is told how we are */
     int64_t started_unix_ms;
-    uint64_t started_us;                               /* monotonic */
+    uint64_t started_us; /* monotonic */
 
     _Atomic uint64_t next_client_id;
     _Atomic uint64_t next_slowlog_id;
-    _Atomic uint32_t monitors;                         /* MONITOR connections on the node */
-    _Atomic uint32_t dropped_keyspaces;                /* whose memory is still being freed: store/lazyfree.h */
-    struct memory_sample { _Atomic uint64_t taken_us, allocated_bytes, active_bytes, resident_bytes, rss_bytes; } memory_sample; /* commands/usage.h */
-    _Atomic uint64_t memory_peak_bytes;                /* of the memory used */
-    _Atomic int64_t memory_drawn;                      /* of the budget maxmemory, by all workers: store/evict.h */
-    _Atomic int64_t client_count;                      /* connections, against maxclients */
-    _Atomic int64_t pause_until_unix_ms;               /* CLIENT PAUSE; INT64_MAX: without end */
+    _Atomic uint32_t monitors;          /* MONITOR connections on the node */
+    _Atomic uint32_t dropped_keyspaces; /* whose memory is still being freed: store/lazyfree.h */
+    struct memory_sample {
+        _Atomic uint64_t taken_us, allocated_bytes, active_bytes, resident_bytes, rss_bytes;
+    } memory_sample;                    /* commands/usage.h */
+    _Atomic uint64_t memory_peak_bytes; /* of the memory used */
+    _Atomic int64_t memory_drawn;       /* of the budget maxmemory, by all workers: store/evict.h */
+    _Atomic int64_t client_count;       /* connections, against maxclients */
+    _Atomic int64_t pause_until_unix_ms; /* CLIENT PAUSE; INT64_MAX: without end */
     _Atomic bool pause_writes_only;
-    _Atomic uint64_t pause_generation;                 /* raised by PAUSE and UNPAUSE */
-    _Atomic bool active_expire;                        /* DEBUG SET-ACTIVE-EXPIRE */
-    _Atomic uint32_t journal_readers;                  /* 0: journals are off */
-    _Atomic int shutdown_request;                      /* enum node_shutdown; set by the control thread */
-    _Atomic uint64_t config_epoch;                     /* CLUSTER: raised by each slot move */
+    _Atomic uint64_t pause_generation; /* raised by PAUSE and UNPAUSE */
+    _Atomic bool active_expire;        /* DEBUG SET-ACTIVE-EXPIRE */
+    _Atomic uint32_t journal_readers;  /* 0: journals are off */
+    _Atomic int shutdown_request;      /* enum node_shutdown; set by the control thread */
+    _Atomic uint64_t config_epoch;     /* CLUSTER: raised by each slot move */
 
-    unsigned connections_max;                          /* of one worker: what the limit of open files may become */
-    const struct node_control *control_calls;          /* what the control thread offers; NULL in tests without one */
-    void *control;                                     /* its own */
+    unsigned connections_max; /* of one worker: what the limit of open files may become */
+    const struct node_control
+        *control_calls; /* what the control thread offers; NULL in tests without one */
+    void *control;      /* its own */
 };
 
 /* SHUTS_DOWN: no new connections or bytes; what was read is executed and answered. */
@@ -90,9 +97,11 @@ struct node_control {
     int (*record)(void *control, const char *path);
     int (*record_end)(void *control);
     /* Control thread only: config_set with everything that a change of these directives asks for; it waits for the workers. */
-    int (*configure)(void *control, const struct config_span *words, unsigned count, bool local, char text[CONFIG_REASON_MAX]);
+    int (*configure)(void *control, const struct config_span *words, unsigned count, bool local,
+                     char text[CONFIG_REASON_MAX]);
     /* Any thread, under the configuration's mutex: puts a change into effect that needs no worker to be asked (config_apply). */
-    const char *(*apply)(void *control, const struct config *config, const struct config_change *changes, unsigned count, unsigned *culprit);
+    const char *(*apply)(void *control, const struct config *config,
+                         const struct config_change *changes, unsigned count, unsigned *culprit);
 };
 
 static inline bool listener_is_core(uint32_t id)

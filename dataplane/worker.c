@@ -25,12 +25,12 @@
 
 enum {
     CRON_US = 100000,
-    IDLE_CRON_US = 1000000,      /* without connections */
-    BACKGROUND_BUSY_US = 10,     /* a turn's background work while bytes arrive ... */
-    BACKGROUND_IDLE_US = 50,     /* ... and while none do */
-    SPIN_US = 20,                /* for an answer, before sleeping: a wake-up costs more */
-    MAIL_ROUNDS = 16,            /* of MAIL_BATCH_MAX, in one turn, unless it runs long */
-    EVENTS_MIN = 2,              /* of one poll, while turns run long */
+    IDLE_CRON_US = 1000000,  /* without connections */
+    BACKGROUND_BUSY_US = 10, /* a turn's background work while bytes arrive ... */
+    BACKGROUND_IDLE_US = 50, /* ... and while none do */
+    SPIN_US = 20,            /* for an answer, before sleeping: a wake-up costs more */
+    MAIL_ROUNDS = 16,        /* of MAIL_BATCH_MAX, in one turn, unless it runs long */
+    EVENTS_MIN = 2,          /* of one poll, while turns run long */
 };
 
 /* ---- random numbers ---- */
@@ -73,7 +73,8 @@ uint64_t node_sum(const struct node *node, size_t offset)
     uint64_t sum = 0;
 
     for (uint32_t i = 0; i < node->worker_count; i++)
-        sum += count_get((const _Atomic uint64_t *)((const char *)&node->workers[i]->stats + offset));
+        sum +=
+            count_get((const _Atomic uint64_t *)((const char *)&node->workers[i]->stats + offset));
     return sum;
 }
 
@@ -101,9 +102,11 @@ int worker_create(struct worker **worker_out, struct node *node, uint32_t index,
     atomic_init(&worker->running, true);
     atomic_init(&worker->start_result, 1);
     rng_seed(&worker->rng, node->hash_seed ^ (UINT64_C(0x5851f42d4c957f2d) * (index + 1)));
-    if (worker->command_stats == NULL || worker->slowlog == NULL || worker->latency == NULL || worker->lazyfree == NULL ||
-        worker->evict == NULL || worker->journal == NULL || worker->memory == NULL ||
-        mailroom_create(&worker->mail, index, node->worker_count, (uint32_t)node->config->worker_mailbox_size) < 0 ||
+    if (worker->command_stats == NULL || worker->slowlog == NULL || worker->latency == NULL ||
+        worker->lazyfree == NULL || worker->evict == NULL || worker->journal == NULL ||
+        worker->memory == NULL ||
+        mailroom_create(&worker->mail, index, node->worker_count,
+                        (uint32_t)node->config->worker_mailbox_size) < 0 ||
         queues_create(&worker->queues, SLOTS) < 0 || clients_create(&worker->clients) < 0) {
         worker_destroy(worker);
         return -ENOMEM;
@@ -161,7 +164,8 @@ int worker_give_listener(struct worker *worker, int fd, uint32_t id, bool hand_o
         worker->listeners = grown;
         worker->listener_capacity = capacity;
     }
-    worker->listeners[worker->listener_count++] = (struct worker_listener){ .fd = fd, .id = id, .hand_over = hand_over };
+    worker->listeners[worker->listener_count++] =
+        (struct worker_listener){.fd = fd, .id = id, .hand_over = hand_over};
     return 0;
 }
 
@@ -199,7 +203,8 @@ static void adapt_events(struct worker *worker, unsigned taken)
 
     if (took_ns > TURN_BUDGET_NS && worker->events_max > EVENTS_MIN)
         worker->events_max = worker->events_max / 2;
-    else if (took_ns < TURN_BUDGET_NS / 2 && taken == worker->events_max && worker->events_max < STREAM_EVENTS_MAX)
+    else if (took_ns < TURN_BUDGET_NS / 2 && taken == worker->events_max &&
+             worker->events_max < STREAM_EVENTS_MAX)
         worker->events_max = worker->events_max * 2;
 }
 
@@ -251,7 +256,8 @@ static int64_t sleep_us(struct worker *worker, bool more)
         limit_us = IDLE_CRON_US;
     expire_ms = expire_next_unix_ms(worker);
     if (expire_ms != INT64_MAX) {
-        int64_t until_us = expire_ms <= worker->now_unix_ms ? 0 : (expire_ms - worker->now_unix_ms) * 1000;
+        int64_t until_us =
+            expire_ms <= worker->now_unix_ms ? 0 : (expire_ms - worker->now_unix_ms) * 1000;
         limit_us = until_us < limit_us ? until_us : limit_us;
     }
     return limit_us < 0 ? 0 : limit_us;
@@ -283,7 +289,8 @@ static int wait_for_events(struct worker *worker, struct stream_event *events, b
         atomic_store_explicit(&worker->sleeping, 1, memory_order_release);
         /* Pairs with mail_flush: either we see the mail, or its sender sees that we sleep. */
         atomic_thread_fence(memory_order_seq_cst);
-        if (mail_waiting(worker) || task_waiting(&worker->tasks) || !atomic_load_explicit(&worker->running, memory_order_relaxed))
+        if (mail_waiting(worker) || task_waiting(&worker->tasks) ||
+            !atomic_load_explicit(&worker->running, memory_order_relaxed))
             timeout_us = 0;
         else
             count_add(&worker->stats.sleeps, 1);
@@ -297,7 +304,8 @@ static int wait_for_events(struct worker *worker, struct stream_event *events, b
 static void stream_failed(struct worker *worker, int error)
 {
     if (worker->node->log != NULL)
-        log_write(worker->node->log, LOG_LEVEL_WARNING, "Worker %u: the %s driver failed (%s). The server ends.", worker->index,
+        log_write(worker->node->log, LOG_LEVEL_WARNING,
+                  "Worker %u: the %s driver failed (%s). The server ends.", worker->index,
                   worker->driver->name, strerror(error));
     kill(getpid(), SIGTERM);
 }
@@ -317,7 +325,10 @@ static void loop(struct worker *worker)
         }
         read_clocks(worker);
         /* Nothing of the turn before still points to a value of the configuration. */
-        atomic_store_explicit(&worker->config_generation, atomic_load_explicit(&worker->node->config->generation, memory_order_acquire), memory_order_release);
+        atomic_store_explicit(&worker->config_generation,
+                              atomic_load_explicit(&worker->node->config->generation,
+                                                   memory_order_acquire),
+                              memory_order_release);
         if (task_waiting(&worker->tasks))
             task_run_all(&worker->tasks, worker);
         clients_pause_check(worker);
@@ -344,19 +355,24 @@ static void loop(struct worker *worker)
 static int open_stream(struct worker *worker)
 {
     char error[STREAM_ERROR_MAX] = "";
-    struct stream_options options = { .connections_max = worker->node->connections_max,
-                                      .keepalive_s = (unsigned)worker->node->config->tcp_keepalive, .may_sleep = true, .error = error };
+    struct stream_options options = {.connections_max = worker->node->connections_max,
+                                     .keepalive_s = (unsigned)worker->node->config->tcp_keepalive,
+                                     .may_sleep = true,
+                                     .error = error};
     int result = worker->driver->create(&worker->stream, &options);
 
     if (result < 0) {
-        snprintf(worker->start_error, sizeof worker->start_error, "%.200s", error[0] != '\0' ? error : strerror(-result));
+        snprintf(worker->start_error, sizeof worker->start_error, "%.200s",
+                 error[0] != '\0' ? error : strerror(-result));
         return result;
     }
     for (uint32_t i = 0; i < worker->listener_count; i++) {
         struct worker_listener *listener = &worker->listeners[i];
-        result = worker->driver->listen(worker->stream, listener->fd, listener->id, listener->hand_over);
+        result =
+            worker->driver->listen(worker->stream, listener->fd, listener->id, listener->hand_over);
         if (result < 0) {
-            snprintf(worker->start_error, sizeof worker->start_error, "cannot listen: %s", strerror(-result));
+            snprintf(worker->start_error, sizeof worker->start_error, "cannot listen: %s",
+                     strerror(-result));
             return result;
         }
         listener->taken = true;
@@ -386,7 +402,7 @@ static void *worker_main(void *argument)
     }
     /* Workers that share a CPU must not push each other off it with every mail: a batch each is cheaper than a switch each. */
     if (!worker->alone_on_cpu)
-        pthread_setschedparam(pthread_self(), SCHED_BATCH, &(struct sched_param){ 0 });
+        pthread_setschedparam(pthread_self(), SCHED_BATCH, &(struct sched_param){0});
     use_own_arena();
     read_clocks(worker);
     worker->wheel = wheel_create(worker->memory, worker->now_unix_ms);

@@ -14,41 +14,51 @@
 #include "dataplane/store/expire.h"
 #include "dataplane/task.h"
 
-struct mailroom;     /* slots/mailbox.h: this worker's rings to and from all others */
-struct slot_queues;  /* slots/queue.h: what waits for slots of this worker */
-struct client_list;  /* client/client.h */
-struct slowlog;      /* commands/slowlog.h */
-struct latency;      /* commands/latency.h */
-struct evict;        /* store/evict.h */
-struct lazyfree;     /* store/lazyfree.h */
+struct mailroom;    /* slots/mailbox.h: this worker's rings to and from all others */
+struct slot_queues; /* slots/queue.h: what waits for slots of this worker */
+struct client_list; /* client/client.h */
+struct slowlog;     /* commands/slowlog.h */
+struct latency;     /* commands/latency.h */
+struct evict;       /* store/evict.h */
+struct lazyfree;    /* store/lazyfree.h */
 
-struct rng { uint64_t state[2]; };   /* xoroshiro128+ */
+struct rng {
+    uint64_t state[2];
+}; /* xoroshiro128+ */
 uint64_t rng_next(struct rng *rng);
 void rng_seed(struct rng *rng, uint64_t seed);
 
 /* Statistics of one worker. One writer, relaxed readers: use worker_count_*. */
 struct worker_stats {
-    _Atomic uint64_t commands, connections, rejected_connections, keyspace_hits, keyspace_misses, expired_keys, evicted_keys,
-        expired_stale_permille, error_replies, protocol_errors, query_buffer_limit_disconnects, output_buffer_limit_disconnects,
-        client_queries_hops,        /* commands of own connections that ran on another worker */
-        forwarded_in, loans_taken, loans_granted, loans_refused, loan_second_rounds, slots_moved_in, slots_moved_out,
-        mails_sent, mails_received, wakeups_sent, parked,  /* parked: jobs that had to wait for credit */
-        turns, longest_turn_cpu_ns, longest_turn_us, sleeps, lazyfree_pending, lazyfreed, total_error_replies,
-        tracking_bytes, monitor_lines, sampled_at_us,
-        changes,                    /* of keys */
-        expire_us,                  /* spent on expiry */
-        over_limit_ms,              /* during which the node used more than maxmemory (worker 0) */
-        clients,                    /* connections now */
+    _Atomic uint64_t commands, connections, rejected_connections, keyspace_hits, keyspace_misses,
+        expired_keys, evicted_keys, expired_stale_permille, error_replies, protocol_errors,
+        query_buffer_limit_disconnects, output_buffer_limit_disconnects,
+        client_queries_hops, /* commands of own connections that ran on another worker */
+        forwarded_in, loans_taken, loans_granted, loans_refused, loan_second_rounds, slots_moved_in,
+        slots_moved_out, mails_sent, mails_received, wakeups_sent,
+        parked, /* parked: jobs that had to wait for credit */
+        turns, longest_turn_cpu_ns, longest_turn_us, sleeps, lazyfree_pending, lazyfreed,
+        total_error_replies, tracking_bytes, monitor_lines, sampled_at_us, changes, /* of keys */
+        expire_us,     /* spent on expiry */
+        over_limit_ms, /* during which the node used more than maxmemory (worker 0) */
+        clients,       /* connections now */
         /* gauges, brought up to date by the cron */
-        client_bytes, client_input_max_bytes, client_output_max_bytes, page_bytes, spare_page_bytes, wheel_bytes, expiry_backlog_ms;
-    _Atomic uint64_t operations_per_second;  /* over the last second or so */
+        client_bytes, client_input_max_bytes, client_output_max_bytes, page_bytes, spare_page_bytes,
+        wheel_bytes, expiry_backlog_ms;
+    _Atomic uint64_t operations_per_second; /* over the last second or so */
     _Atomic uint64_t rx_per_second, tx_per_second;
 };
 
-struct command_stats { _Atomic uint64_t calls, nanoseconds, rejected, failed; struct histogram *_Atomic latency; /* commands/histogram.h; made with the first call */ };
+struct command_stats {
+    _Atomic uint64_t calls, nanoseconds, rejected, failed;
+    struct histogram *_Atomic latency; /* commands/histogram.h; made with the first call */
+};
 
 enum { ERROR_KINDS_MAX = 128 };
-struct error_kind { char code[REPLY_CODE_MAX]; _Atomic uint64_t count; };
+struct error_kind {
+    char code[REPLY_CODE_MAX];
+    _Atomic uint64_t count;
+};
 
 struct worker {
     /* hot */
@@ -60,49 +70,58 @@ struct worker {
     struct memory *memory;
     struct mailroom *mail;
     struct slot_queues *queues;
-    int64_t now_unix_ms;           /* read once a turn */
+    int64_t now_unix_ms; /* read once a turn */
     uint64_t now_us;
-    uint64_t last_stamp;           /* hybrid clock */
-    uint64_t clock_ns;             /* when the last command ended, or this batch began */
-    uint64_t turn_began_ns;        /* on the same clock */
-    uint32_t events_max;           /* of the next poll: fewer while turns run long */
+    uint64_t last_stamp;    /* hybrid clock */
+    uint64_t clock_ns;      /* when the last command ended, or this batch began */
+    uint64_t turn_began_ns; /* on the same clock */
+    uint32_t events_max;    /* of the next poll: fewer while turns run long */
     struct wheel *wheel;
     struct journal *journal;
     struct rng rng;
     struct worker_stats stats;
-    struct command_stats *command_stats;   /* by command_number */
+    struct command_stats *command_stats; /* by command_number */
     struct error_kind errors[ERROR_KINDS_MAX];
     struct client_list *clients;
     struct slowlog *slowlog;
     struct latency *latency;
     struct evict *evict;
     struct lazyfree *lazyfree;
-    struct gate gate;              /* store/gate.h */
-    struct expire expire;          /* store/expire.h */
+    struct gate gate;                /* store/gate.h */
+    struct expire expire;            /* store/expire.h */
     struct ticket_mail *tickets_out; /* slots/tickets.c: being filled for another worker */
-    _Atomic uint64_t config_generation; /* that this worker has seen: it holds no older value from the configuration (config_reclaim) */
-    struct task_inbox tasks;       /* from threads that have no mailbox */
-    _Atomic uint32_t sleeping;     /* 1 while in a poll that waits */
-    bool draining;                 /* the server ends: no new connections or bytes */
-    _Atomic bool drained;          /* and every connection has what it is owed */
-    bool alone_on_cpu;             /* no other worker shares this CPU: may spin for an answer */
+    _Atomic uint64_t
+        config_generation; /* that this worker has seen: it holds no older value from the configuration (config_reclaim) */
+    struct task_inbox tasks;   /* from threads that have no mailbox */
+    _Atomic uint32_t sleeping; /* 1 while in a poll that waits */
+    bool draining;             /* the server ends: no new connections or bytes */
+    _Atomic bool drained;      /* and every connection has what it is owed */
+    bool alone_on_cpu;         /* no other worker shares this CPU: may spin for an answer */
 
     uint64_t next_cron_us;
-    uint64_t rated_us;             /* when the rates were last taken */
-    struct rate { uint64_t last_total, samples[16]; uint32_t next; } rates[3]; /* operations, received, sent */
-    uint64_t turn_cpu_ns;          /* CPU clock when the last turn ended */
-    struct worker_listener { int fd; uint32_t id; bool hand_over, taken; } *listeners;  /* taken: the descriptor is the stream's */
+    uint64_t rated_us; /* when the rates were last taken */
+    struct rate {
+        uint64_t last_total, samples[16];
+        uint32_t next;
+    } rates[3];           /* operations, received, sent */
+    uint64_t turn_cpu_ns; /* CPU clock when the last turn ended */
+    struct worker_listener {
+        int fd;
+        uint32_t id;
+        bool hand_over, taken;
+    } * listeners; /* taken: the descriptor is the stream's */
     uint32_t listener_count, listener_capacity;
-    _Atomic int32_t start_result;  /* 1: not yet; 0: the loop runs; negative errno */
+    _Atomic int32_t start_result; /* 1: not yet; 0: the loop runs; negative errno */
     char start_error[256];
     pthread_t thread;
-    int cpu;                       /* pinned to, or -1 */
+    int cpu; /* pinned to, or -1 */
     int numa_node;
 };
 
 static inline void count_add(_Atomic uint64_t *counter, uint64_t by)
-{   /* one writer: a plain add would do, the atomics only keep readers whole */
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by, memory_order_relaxed);
+{ /* one writer: a plain add would do, the atomics only keep readers whole */
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by,
+                          memory_order_relaxed);
 }
 static inline uint64_t count_get(const _Atomic uint64_t *counter)
 {

@@ -19,10 +19,7 @@
 struct merge;
 struct node;
 
-enum {
-    MERGE_BUFFER_BYTES = 64 * 1024,
-    MERGE_STEP_RECORDS = 65536
-};
+enum { MERGE_BUFFER_BYTES = 64 * 1024, MERGE_STEP_RECORDS = 65536 };
 
 /* Starts reading: what was changed before is not in the recording. The workers exist. NULL with
  * *error (negative errno). */

@@ -7,7 +7,9 @@
 #include "dataplane/client/input.h"
 #include "dataplane/slots/crc16.h"
 
-enum { BATCH_ROUNDS_MAX = 16 }; /* of one connection in one turn, unless it runs long; then others have theirs */
+enum {
+    BATCH_ROUNDS_MAX = 16
+}; /* of one connection in one turn, unless it runs long; then others have theirs */
 
 struct group {
     struct client *client;
@@ -34,7 +36,8 @@ struct batch *batch_create(void)
     struct batch *batch = calloc(1, sizeof *batch);
 
     if (batch != NULL)
-        batch->arguments = (struct resp_arguments){ .items = batch->items, .capacity = BATCH_ARGUMENTS_MAX };
+        batch->arguments =
+            (struct resp_arguments){.items = batch->items, .capacity = BATCH_ARGUMENTS_MAX};
     return batch;
 }
 
@@ -72,8 +75,8 @@ static bool parse_group(struct worker *worker, struct group *group)
 {
     struct batch *batch = worker->clients->batch;
     struct client *client = group->client;
-    struct resp_limits limits = { .bulk_max_bytes = worker->node->config->proto_max_bulk_len,
-                                  .anonymous = client_is_anonymous(client) };
+    struct resp_limits limits = {.bulk_max_bytes = worker->node->config->proto_max_bulk_len,
+                                 .anonymous = client_is_anonymous(client)};
 
     while (batch->parsed_count < BATCH_COMMANDS_MAX) {
         struct resp_command command;
@@ -84,8 +87,9 @@ static bool parse_group(struct worker *worker, struct group *group)
             group->complete = true;
             return true;
         }
-        step = resp_parse(&client->parser, &limits, group->data + group->parsed_bytes, group->len_bytes - group->parsed_bytes,
-                          &batch->arguments, &command, &consumed);
+        step = resp_parse(&client->parser, &limits, group->data + group->parsed_bytes,
+                          group->len_bytes - group->parsed_bytes, &batch->arguments, &command,
+                          &consumed);
         group->parsed_bytes += consumed;
         if (step == RESP_EMPTY)
             continue;
@@ -102,7 +106,8 @@ static bool parse_group(struct worker *worker, struct group *group)
         parsed->end = group->parsed_bytes;
         group->count++;
         look_up(worker, parsed);
-        if (limits.anonymous || command.argv < batch->items || command.argv >= batch->items + BATCH_ARGUMENTS_MAX)
+        if (limits.anonymous || command.argv < batch->items ||
+            command.argv >= batch->items + BATCH_ARGUMENTS_MAX)
             return false; /* AUTH changes the limits; a huge argument array lives until the next parse */
     }
     return false;
@@ -121,7 +126,8 @@ static void prefetch(struct worker *worker)
         for (uint32_t i = group->first; i < group->first + group->count; i++) {
             const struct parsed *parsed = &batch->parsed[i];
             slots[i] = NULL;
-            if (parsed->kind == PARSED_ONE_KEY && keyspace != NULL && node_owner(node, parsed->slot) == worker->index &&
+            if (parsed->kind == PARSED_ONE_KEY && keyspace != NULL &&
+                node_owner(node, parsed->slot) == worker->index &&
                 !slots_busy(worker, parsed->slot)) {
                 slots[i] = &keyspace->slots[parsed->slot];
                 __builtin_prefetch(slots[i]);
@@ -242,7 +248,8 @@ static void run_and_go_on(struct worker *worker, struct group *group)
             settle_group(earlier, done);
         }
         size_t done = run_group(worker, group);
-        may_go_on = round < BATCH_ROUNDS_MAX && !worker_turn_long(worker) && client_may_parse(client) && done == group->parsed_bytes && !group->complete;
+        may_go_on = round < BATCH_ROUNDS_MAX && !worker_turn_long(worker) &&
+                    client_may_parse(client) && done == group->parsed_bytes && !group->complete;
         batch->group_count = 0;
         batch->parsed_count = 0;
         batch->arguments.used = 0;
@@ -261,7 +268,8 @@ static void run_and_go_on(struct worker *worker, struct group *group)
     }
 }
 
-void batch_add(struct worker *worker, struct client *client, const char *data, size_t len_bytes, bool from_input)
+void batch_add(struct worker *worker, struct client *client, const char *data, size_t len_bytes,
+               bool from_input)
 {
     struct batch *batch = worker->clients->batch;
     struct group *group;
@@ -269,8 +277,11 @@ void batch_add(struct worker *worker, struct client *client, const char *data, s
     if (batch->group_count == STREAM_EVENTS_MAX || batch->parsed_count == BATCH_COMMANDS_MAX)
         batch_run(worker);
     group = &batch->groups[batch->group_count++];
-    *group = (struct group){ .client = client, .data = data, .len_bytes = len_bytes,
-                             .first = batch->parsed_count, .from_input = from_input };
+    *group = (struct group){.client = client,
+                            .data = data,
+                            .len_bytes = len_bytes,
+                            .first = batch->parsed_count,
+                            .from_input = from_input};
     client->flags |= CLIENT_IN_BATCH;
     if (!parse_group(worker, group))
         run_and_go_on(worker, group);

@@ -11,7 +11,8 @@
 struct batch *batch_create(void);
 void batch_destroy(struct batch *batch);
 /* Adds a connection's bytes; runs the batch when it is full. `from_input`: they are the front of client->input. */
-void batch_add(struct worker *worker, struct client *client, const char *data, size_t len_bytes, bool from_input);
+void batch_add(struct worker *worker, struct client *client, const char *data, size_t len_bytes,
+               bool from_input);
 void batch_run(struct worker *worker);
 
 /* client.c */

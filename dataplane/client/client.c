@@ -9,11 +9,13 @@
 #include "dataplane/client/batch.h"
 
 enum {
-    INPUT_WAITING_MAX_BYTES = 1 << 20, /* kept for a connection whose job is out; then reading pauses */
-    CRON_CLIENTS_MIN = 64,             /* looked at in one cron, at least */
-    RESUMED_MIN = 4,                   /* clients whose input goes on in one turn, also in a long one: mail does not starve them, ... */
-    RESUMED_MAX = 64,                  /* ... and at most; then others have theirs */
-    REDONE_MIN = 4,                    /* jobs that are routed anew in one turn, also in a long one */
+    INPUT_WAITING_MAX_BYTES =
+        1 << 20,           /* kept for a connection whose job is out; then reading pauses */
+    CRON_CLIENTS_MIN = 64, /* looked at in one cron, at least */
+    RESUMED_MIN =
+        4, /* clients whose input goes on in one turn, also in a long one: mail does not starve them, ... */
+    RESUMED_MAX = 64, /* ... and at most; then others have theirs */
+    REDONE_MIN = 4,   /* jobs that are routed anew in one turn, also in a long one */
 };
 
 /* ---- replies into the stream ---- */
@@ -35,7 +37,8 @@ static bool stream_more(struct reply *reply, size_t need_bytes)
     return true;
 }
 
-static bool stream_append(struct reply *reply, const char *data, size_t len_bytes, void (*release)(void *), void *arg)
+static bool stream_append(struct reply *reply, const char *data, size_t len_bytes,
+                          void (*release)(void *), void *arg)
 {
     struct client *client = reply->sink_arg;
     struct worker *worker = client->worker;
@@ -48,7 +51,7 @@ static bool stream_append(struct reply *reply, const char *data, size_t len_byte
     return true;
 }
 
-static const struct reply_sink stream_sink = { .more = stream_more, .append = stream_append };
+static const struct reply_sink stream_sink = {.more = stream_more, .append = stream_append};
 
 void client_reply_end(struct client *client)
 {
@@ -64,7 +67,8 @@ void client_reply_end(struct client *client)
 
 void client_reply_begin(struct client *client)
 {
-    client->reply.muted = client->conn == NULL || (client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0;
+    client->reply.muted =
+        client->conn == NULL || (client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0;
     client->reply.resp = client->session.resp;
 }
 
@@ -151,7 +155,8 @@ void client_close(struct client *client, bool flush)
         return;
     client_reply_end(client);
     client->flags |= CLIENT_CLOSED;
-    worker->driver->close(worker->stream, client->conn, flush ? STREAM_CLOSE_FLUSH : STREAM_CLOSE_NOW);
+    worker->driver->close(worker->stream, client->conn,
+                          flush ? STREAM_CLOSE_FLUSH : STREAM_CLOSE_NOW);
 }
 
 /* The stream is closed; the client goes as soon as no job and no list needs it. */
@@ -181,12 +186,17 @@ static bool refuse_connection(struct worker *worker, struct stream_conn *conn)
     struct config *config = node->config;
     const char *error = NULL;
 
-    if (atomic_fetch_add_explicit(&node->client_count, 1, memory_order_relaxed) >= config->maxclients) {
+    if (atomic_fetch_add_explicit(&node->client_count, 1, memory_order_relaxed) >=
+        config->maxclients) {
         error = "-ERR max number of clients reached\r\n";
-    } else if (config->protected_mode != 0 && config->requirepass[0] == '\0' && !worker->driver->is_loopback(conn)) {
-        error = "-DENIED Pollux is running in protected mode because protected mode is enabled and no password is set for the default user. "
-                "In this mode connections are only accepted from the loopback interface. Set a password (requirepass), or turn the protection off "
-                "with CONFIG SET protected-mode no from a local client or in the configuration file.\r\n";
+    } else if (config->protected_mode != 0 && config->requirepass[0] == '\0' &&
+               !worker->driver->is_loopback(conn)) {
+        error = "-DENIED Pollux is running in protected mode because protected mode is enabled and "
+                "no password is set for the default user. "
+                "In this mode connections are only accepted from the loopback interface. Set a "
+                "password (requirepass), or turn the protection off "
+                "with CONFIG SET protected-mode no from a local client or in the configuration "
+                "file.\r\n";
     }
     if (error == NULL)
         return false;
@@ -223,9 +233,11 @@ void client_accepted(struct worker *worker, struct stream_conn *conn)
     client->worker = worker;
     client->conn = conn;
     conn->user = client;
-    client->session = (struct session){
-        .client_id = atomic_fetch_add_explicit(&node->next_client_id, 1, memory_order_relaxed),
-        .resp = 2, .cluster = listener_is_core(conn->listener_id) };
+    client->session =
+        (struct session){.client_id = atomic_fetch_add_explicit(&node->next_client_id, 1,
+                                                                memory_order_relaxed),
+                         .resp = 2,
+                         .cluster = listener_is_core(conn->listener_id)};
     if (client->session.cluster)
         client->session.port_worker = (uint16_t)listener_core_worker(conn->listener_id);
     client->reply.sink = &stream_sink;
@@ -243,7 +255,11 @@ void client_accepted(struct worker *worker, struct stream_conn *conn)
 
 /* ---- unix sockets: one acceptor hands the descriptors round ---- */
 
-struct handed { struct mail_call call; int fd; uint32_t listener_id; };
+struct handed {
+    struct mail_call call;
+    int fd;
+    uint32_t listener_id;
+};
 
 static void adopt_there(struct worker *worker, struct mail_call *call)
 {
@@ -273,7 +289,7 @@ static void hand_over(struct worker *worker, const struct stream_event *event)
     }
     handed->fd = event->fd;
     handed->listener_id = event->listener_id;
-    handed->call = (struct mail_call){ .run = adopt_there, .done = adopted, .argument = handed };
+    handed->call = (struct mail_call){.run = adopt_there, .done = adopted, .argument = handed};
     mail_call(worker, to, &handed->call);
 }
 
@@ -282,7 +298,8 @@ static void hand_over(struct worker *worker, const struct stream_event *event)
 static bool output_full(struct client *client)
 {
     struct worker *worker = client->worker;
-    uint64_t limit = worker->clients->output_bytes > OUTPUT_WORKER_BYTES ? OUTPUT_PRESSED_BYTES : OUTPUT_PARSE_MAX_BYTES;
+    uint64_t limit = worker->clients->output_bytes > OUTPUT_WORKER_BYTES ? OUTPUT_PRESSED_BYTES
+                                                                         : OUTPUT_PARSE_MAX_BYTES;
 
     if (client->conn == NULL || client->conn->pending_bytes <= limit)
         return false;
@@ -311,7 +328,8 @@ void client_resume_reading(struct client *client)
 
 bool client_may_parse(struct client *client)
 {
-    return (client->flags & (CLIENT_WAITING | CLIENT_UNWATCHING | CLIENT_PAUSED | CLIENT_CLOSED | CLIENT_CLOSE_AFTER_REPLY | CLIENT_OUTPUT_FULL)) == 0 &&
+    return (client->flags & (CLIENT_WAITING | CLIENT_UNWATCHING | CLIENT_PAUSED | CLIENT_CLOSED |
+                             CLIENT_CLOSE_AFTER_REPLY | CLIENT_OUTPUT_FULL)) == 0 &&
            !output_full(client);
 }
 
@@ -331,12 +349,14 @@ bool client_keep(struct client *client, const char *data, size_t len_bytes)
         client_close(client, false);
         return false;
     }
-    if (input_len(&client->input) > INPUT_WAITING_MAX_BYTES && ((client->flags & CLIENT_RESUME) != 0 || !client_may_parse(client)))
+    if (input_len(&client->input) > INPUT_WAITING_MAX_BYTES &&
+        ((client->flags & CLIENT_RESUME) != 0 || !client_may_parse(client)))
         pause_reading(client);
     return true;
 }
 
-static void client_bytes(struct worker *worker, struct client *client, const char *data, uint32_t len_bytes)
+static void client_bytes(struct worker *worker, struct client *client, const char *data,
+                         uint32_t len_bytes)
 {
     if ((client->flags & (CLIENT_CLOSED | CLIENT_CLOSE_AFTER_REPLY)) != 0)
         return;
@@ -354,12 +374,16 @@ static void client_bytes(struct worker *worker, struct client *client, const cha
         return;
     }
     if (client_keep(client, data, len_bytes) && client_may_parse(client))
-        batch_add(worker, client, client->input.data + client->input.start, input_len(&client->input), true);
+        batch_add(worker, client, client->input.data + client->input.start,
+                  input_len(&client->input), true);
 }
 
 void client_finish_half_closed(struct client *client)
 {
-    enum { GOES_ON = CLIENT_WAITING | CLIENT_UNWATCHING | CLIENT_PAUSED | CLIENT_OUTPUT_FULL | CLIENT_RESUME };
+    enum {
+        GOES_ON =
+            CLIENT_WAITING | CLIENT_UNWATCHING | CLIENT_PAUSED | CLIENT_OUTPUT_FULL | CLIENT_RESUME
+    };
 
     if ((client->flags & CLIENT_HALF_CLOSED) != 0 && (client->flags & GOES_ON) == 0)
         client_close(client, true);
@@ -369,7 +393,8 @@ void clients_events(struct worker *worker, const struct stream_event *events, un
 {
     for (unsigned i = 0; i < count; i++) {
         const struct stream_event *event = &events[i];
-        struct client *client = event->conn != NULL && event->kind != STREAM_ACCEPTED ? event->conn->user : NULL;
+        struct client *client =
+            event->conn != NULL && event->kind != STREAM_ACCEPTED ? event->conn->user : NULL;
 
         if (event->kind == STREAM_BYTES) {
             if (client != NULL)
@@ -447,7 +472,9 @@ static void redo_jobs(struct worker *worker)
     struct client_list *list = worker->clients;
     struct job *last = list->redo_last, *job = NULL;
 
-    for (unsigned i = 0; job != last && list->redo_first != NULL && (i < REDONE_MIN || !worker_turn_long(worker)); i++) {
+    for (unsigned i = 0;
+         job != last && list->redo_first != NULL && (i < REDONE_MIN || !worker_turn_long(worker));
+         i++) {
         job = list->redo_first;
         list->redo_first = job->next;
         job_dispatch(worker, job);
@@ -495,7 +522,8 @@ void clients_resume(struct worker *worker)
 
     redo_jobs(worker);
     /* Those that are put behind the last one have had their turn. */
-    for (struct client *client = NULL, *last = list->resume_last; client != last && served < (worker_turn_long(worker) ? RESUMED_MIN : RESUMED_MAX);) {
+    for (struct client *client = NULL, *last = list->resume_last;
+         client != last && served < (worker_turn_long(worker) ? RESUMED_MIN : RESUMED_MAX);) {
         client = list->resume_first;
         if (client == NULL)
             break;
@@ -510,7 +538,10 @@ void clients_resume(struct worker *worker)
 
 bool clients_drain(struct worker *worker)
 {
-    enum { UNDER_WAY = CLIENT_WAITING | CLIENT_UNWATCHING | CLIENT_RESUME | CLIENT_OUTPUT_FULL | CLIENT_IN_BATCH };
+    enum {
+        UNDER_WAY = CLIENT_WAITING | CLIENT_UNWATCHING | CLIENT_RESUME | CLIENT_OUTPUT_FULL |
+                    CLIENT_IN_BATCH
+    };
 
     for (struct client *client = worker->clients->first; client != NULL; client = client->next) {
         if ((client->flags & UNDER_WAY) != 0)
@@ -533,7 +564,8 @@ bool clients_settle(struct worker *worker)
 
 static bool over_limit(struct client *client, int64_t now_unix_ms)
 {
-    struct config_limit *limit = &client->worker->node->config->client_output_buffer_limit[CONFIG_CLASS_NORMAL];
+    struct config_limit *limit =
+        &client->worker->node->config->client_output_buffer_limit[CONFIG_CLASS_NORMAL];
     int64_t pending = (int64_t)client->conn->pending_bytes;
 
     if (client_is_anonymous(client) && pending > OUTPUT_ANONYMOUS_MAX_BYTES)
@@ -557,7 +589,8 @@ bool client_check_output(struct client *client)
         client_close(client, false);
         return false;
     }
-    if (client->conn->pending_bytes <= OUTPUT_ANONYMOUS_MAX_BYTES || !over_limit(client, client->worker->now_unix_ms))
+    if (client->conn->pending_bytes <= OUTPUT_ANONYMOUS_MAX_BYTES ||
+        !over_limit(client, client->worker->now_unix_ms))
         return true;
     count_add(&client->worker->stats.output_buffer_limit_disconnects, 1);
     client_close(client, false);
@@ -599,7 +632,8 @@ static void cron_client(struct worker *worker, struct client *client)
     count_client(worker->clients, client);
     if (!client_check_output(client))
         return;
-    if (timeout_ms > 0 && (client->flags & (CLIENT_MONITOR | CLIENT_WAITING | CLIENT_PAUSED)) == 0 &&
+    if (timeout_ms > 0 &&
+        (client->flags & (CLIENT_MONITOR | CLIENT_WAITING | CLIENT_PAUSED)) == 0 &&
         worker->now_unix_ms - client->last_active_unix_ms > timeout_ms)
         client_close(client, false);
 }
@@ -608,7 +642,8 @@ static void resume_paused(struct worker *worker)
 {
     struct client_list *list = worker->clients;
 
-    for (struct client *client = list->first; client != NULL && list->paused > 0; client = client->next) {
+    for (struct client *client = list->first; client != NULL && list->paused > 0;
+         client = client->next) {
         if ((client->flags & CLIENT_PAUSED) == 0)
             continue;
         client->flags &= ~(uint32_t)CLIENT_PAUSED;
@@ -620,12 +655,14 @@ static void resume_paused(struct worker *worker)
 void clients_pause_check(struct worker *worker)
 {
     struct client_list *list = worker->clients;
-    uint64_t generation = atomic_load_explicit(&worker->node->pause_generation, memory_order_relaxed);
+    uint64_t generation =
+        atomic_load_explicit(&worker->node->pause_generation, memory_order_relaxed);
 
     if (list->paused == 0)
         return;
     if (generation != list->pause_generation_seen ||
-        worker->now_unix_ms >= atomic_load_explicit(&worker->node->pause_until_unix_ms, memory_order_relaxed)) {
+        worker->now_unix_ms >=
+            atomic_load_explicit(&worker->node->pause_until_unix_ms, memory_order_relaxed)) {
         list->pause_generation_seen = generation;
         resume_paused(worker);
     }

@@ -17,39 +17,55 @@
 #include "dataplane/worker.h"
 
 enum {
-    BATCH_COMMANDS_MAX = 64,               /* parsed before they run; also the longest burst that travels as one job */
+    BATCH_COMMANDS_MAX =
+        64, /* parsed before they run; also the longest burst that travels as one job */
     BATCH_ARGUMENTS_MAX = 1024,
     BURST_KEYS_MAX = 1024,
-    OUTPUT_PARSE_MAX_BYTES = 32 << 20,     /* a connection with more unsent output is not parsed */
-    OUTPUT_ANONYMOUS_MAX_BYTES = 4096,     /* before authentication: closed */
-    OUTPUT_WORKER_BYTES = 256 << 20,       /* with more unsent output on the worker, connections stop at ... */
-    OUTPUT_PRESSED_BYTES = 1 << 20,        /* ... this much */
+    OUTPUT_PARSE_MAX_BYTES = 32 << 20, /* a connection with more unsent output is not parsed */
+    OUTPUT_ANONYMOUS_MAX_BYTES = 4096, /* before authentication: closed */
+    OUTPUT_WORKER_BYTES =
+        256 << 20, /* with more unsent output on the worker, connections stop at ... */
+    OUTPUT_PRESSED_BYTES = 1 << 20, /* ... this much */
     CLIENT_NAME_MAX_BYTES = 65536,
 };
 
 enum client_flag {
-    CLIENT_AUTHENTICATED = 1 << 0, CLIENT_MULTI = 1 << 1, CLIENT_DIRTY_EXEC = 1 << 2, CLIENT_MONITOR = 1 << 3,
-    CLIENT_REPLY_OFF = 1 << 4, CLIENT_REPLY_SKIP_NEXT = 1 << 5, CLIENT_REPLY_SKIP = 1 << 6, CLIENT_CLOSE_AFTER_REPLY = 1 << 7, CLIENT_CLOSED = 1 << 8,
-    CLIENT_WAITING = 1 << 9,     /* a job is out */
-    CLIENT_PAUSED = 1 << 10,     /* CLIENT PAUSE holds its next command */
+    CLIENT_AUTHENTICATED = 1 << 0,
+    CLIENT_MULTI = 1 << 1,
+    CLIENT_DIRTY_EXEC = 1 << 2,
+    CLIENT_MONITOR = 1 << 3,
+    CLIENT_REPLY_OFF = 1 << 4,
+    CLIENT_REPLY_SKIP_NEXT = 1 << 5,
+    CLIENT_REPLY_SKIP = 1 << 6,
+    CLIENT_CLOSE_AFTER_REPLY = 1 << 7,
+    CLIENT_CLOSED = 1 << 8,
+    CLIENT_WAITING = 1 << 9,      /* a job is out */
+    CLIENT_PAUSED = 1 << 10,      /* CLIENT PAUSE holds its next command */
     CLIENT_HALF_CLOSED = 1 << 11, /* the peer sends no more: close when everything is answered */
-    CLIENT_READ_PAUSED = 1 << 12, CLIENT_OUTPUT_FULL = 1 << 13, CLIENT_UNIX = 1 << 14, CLIENT_READONLY = 1 << 15, CLIENT_ASKING = 1 << 16,
-    CLIENT_RESUME = 1 << 17,     /* in the worker's resume list */
+    CLIENT_READ_PAUSED = 1 << 12,
+    CLIENT_OUTPUT_FULL = 1 << 13,
+    CLIENT_UNIX = 1 << 14,
+    CLIENT_READONLY = 1 << 15,
+    CLIENT_ASKING = 1 << 16,
+    CLIENT_RESUME = 1 << 17, /* in the worker's resume list */
     CLIENT_NO_EVICT = 1 << 18,
     CLIENT_UNWATCHING = 1 << 19, /* a job that removes its watch records is out */
     CLIENT_IN_BATCH = 1 << 20,
-    CLIENT_SCATTERED = 1 << 21,  /* the jobs of client->plan are out */
-    CLIENT_SENT = 1 << 22,       /* the command at hand has gone as a job, which may be back already */
+    CLIENT_SCATTERED = 1 << 21, /* the jobs of client->plan are out */
+    CLIENT_SENT = 1 << 22, /* the command at hand has gone as a job, which may be back already */
 };
 
-struct bytes { char *data; size_t start, end, capacity; };  /* unparsed input: data[start, end) */
+struct bytes {
+    char *data;
+    size_t start, end, capacity;
+}; /* unparsed input: data[start, end) */
 
 /* A queued transaction. */
 struct multi {
     struct job_command *commands; /* arguments in one allocation each (commands[i].argv) */
     uint32_t count, capacity;
-    int32_t slot;                 /* cluster rules: of all its keys; -1: none yet, -2: several */
-    uint32_t flags_seen;          /* or of all commands' flags */
+    int32_t slot;        /* cluster rules: of all its keys; -1: none yet, -2: several */
+    uint32_t flags_seen; /* or of all commands' flags */
     uint64_t bytes;
 };
 
@@ -65,25 +81,26 @@ struct plan {
 struct client {
     /* hot */
     struct worker *worker;
-    struct stream_conn *conn;      /* NULL once closed */
-    uint32_t flags;                /* enum client_flag */
+    struct stream_conn *conn; /* NULL once closed */
+    uint32_t flags;           /* enum client_flag */
     struct session session;
-    struct reply reply;            /* sink: the stream */
+    struct reply reply; /* sink: the stream */
     struct resp_parser parser;
     struct bytes input;
     int64_t last_active_unix_ms;
     const struct command *last_command;
     /* the rest */
-    struct client *next, *previous;   /* the worker's list */
+    struct client *next, *previous; /* the worker's list */
     struct client *resume_next;
     struct multi multi;
-    char exec_word[4];                /* EXEC as the client wrote it, for MONITOR */
-    uint32_t executing;               /* commands of the EXEC whose job is out, and one more; 0: none is out */
-    struct job_watch *watches; uint32_t watch_count, watch_capacity; /* each slot once */
+    char exec_word[4];  /* EXEC as the client wrote it, for MONITOR */
+    uint32_t executing; /* commands of the EXEC whose job is out, and one more; 0: none is out */
+    struct job_watch *watches;
+    uint32_t watch_count, watch_capacity; /* each slot once */
     uint64_t *watch_bits; /* [SLOTS / 64], once there are more than a few: the slots in watches */
-    struct plan *plan;             /* NULL: no scattered burst */
+    struct plan *plan;    /* NULL: no scattered burst */
     int64_t created_unix_ms;
-    int64_t output_soft_since_unix_ms; /* soft output limit exceeded since; 0: not */
+    int64_t output_soft_since_unix_ms;           /* soft output limit exceeded since; 0: not */
     char *name, *library_name, *library_version; /* NULL or owned; valid characters only */
     uint64_t commands_run, rx_bytes, tx_bytes;
     uint16_t listener_port;
@@ -93,7 +110,8 @@ struct client {
 /* Has it yet to give the password that is wanted now? */
 static inline bool client_is_anonymous(const struct client *client)
 {
-    return (client->flags & CLIENT_AUTHENTICATED) == 0 && client->worker->node->config->requirepass[0] != '\0';
+    return (client->flags & CLIENT_AUTHENTICATED) == 0 &&
+           client->worker->node->config->requirepass[0] != '\0';
 }
 
 struct batch;
@@ -104,11 +122,11 @@ struct client_list {
     struct client *resume_first, *resume_last; /* to be processed in the next turn */
     struct client *cron_next;
     struct job *redo_first, *redo_last; /* jobs to be routed anew */
-    uint64_t output_bytes;         /* unsent over all clients, as of the last round of the cron */
-    uint64_t output_counted;       /* the same, of the round under way */
+    uint64_t output_bytes;   /* unsent over all clients, as of the last round of the cron */
+    uint64_t output_counted; /* the same, of the round under way */
     uint64_t memory_counted, input_max, output_max; /* likewise, for INFO */
     uint64_t pause_generation_seen;
-    _Atomic uint32_t monitors;     /* of this worker */
+    _Atomic uint32_t monitors; /* of this worker */
     uint32_t paused;
     struct batch *batch;
 };
@@ -141,19 +159,20 @@ void client_reply_end(struct client *client);
 struct parsed {
     struct text *argv;
     uint32_t argc;
-    const struct command *command;   /* container resolved to its subcommand; NULL: unknown */
-    size_t end;                      /* offset behind it in the group's bytes */
-    uint64_t hash;                   /* of the single key */
+    const struct command *command; /* container resolved to its subcommand; NULL: unknown */
+    size_t end;                    /* offset behind it in the group's bytes */
+    uint64_t hash;                 /* of the single key */
     uint16_t slot;
-    uint8_t kind;                    /* enum parsed_kind */
+    uint8_t kind; /* enum parsed_kind */
 };
 enum parsed_kind { PARSED_OTHER, PARSED_ONE_KEY };
 /* Runs parsed[0]; may take more of the `count` that follow (a burst). Returns how many were consumed; 0: wait, nothing consumed. */
 uint32_t client_run(struct client *client, struct parsed *parsed, uint32_t count);
 
 /* A call with everything but keys[] set; cheaper than zeroing it all. */
-static inline void call_init(struct call *call, struct worker *worker, struct session *session, const struct command *command, struct text *argv,
-                             uint32_t argc, struct reply *reply)
+static inline void call_init(struct call *call, struct worker *worker, struct session *session,
+                             const struct command *command, struct text *argv, uint32_t argc,
+                             struct reply *reply)
 {
     call->worker = worker;
     call->node = worker->node;
@@ -179,34 +198,43 @@ static inline void call_init(struct call *call, struct worker *worker, struct se
 
 /* run.c: one command on this worker, with statistics, gate, slow log. */
 void call_run(struct call *call);
-void run_note(struct call *call, uint64_t took_ns, uint64_t errors); /* statistics of a command that ran */
+void run_note(struct call *call, uint64_t took_ns,
+              uint64_t errors); /* statistics of a command that ran */
 uint64_t run_clock_ns(const struct worker *worker);
 void run_count_error(struct worker *worker, const char *code);
-void run_reject(struct client *client, const struct command *command, const char *error); /* error before execution; spoils a MULTI */
+void run_reject(struct client *client, const struct command *command,
+                const char *error); /* error before execution; spoils a MULTI */
 /* A command that ran and failed, counted as such: for what is not run by call_run. */
 void run_fail(struct client *client, const struct command *command, const char *error);
 
 /* transaction.c */
 void multi_queue(struct client *client, const struct parsed *parsed);
-void multi_discard(struct client *client);   /* drops the queue and the flags; watches stay */
-void client_unwatch(struct client *client);  /* removes the client's watch records wherever they are */
+void multi_discard(struct client *client); /* drops the queue and the flags; watches stay */
+void client_unwatch(
+    struct client *client); /* removes the client's watch records wherever they are */
 uint32_t client_exec(struct client *client, const struct parsed *parsed);
 uint32_t client_watch(struct client *client, struct parsed *parsed);
 
-void transaction_done(struct client *client, bool begun);              /* EXEC's job came home; begun: job->begun */
-void transaction_unwatched(struct client *client);                     /* the watch records are gone */
+void transaction_done(struct client *client,
+                      bool begun);                 /* EXEC's job came home; begun: job->begun */
+void transaction_unwatched(struct client *client); /* the watch records are gone */
 
 /* "-MOVED slot host:port" for the port of `owner`, as this client reaches this node. */
-void client_moved_text(struct client *client, uint16_t slot, uint32_t owner, char *text, size_t text_bytes);
+void client_moved_text(struct client *client, uint16_t slot, uint32_t owner, char *text,
+                       size_t text_bytes);
 
 /* monitor.c: tells all monitors of a command that has run, in that database */
-void monitor_feed(struct client *client, uint32_t db, const struct command *command, const struct text *argv, uint32_t argc);
-void monitor_feed_job(struct client *client, const struct job *job); /* the same for all commands of a job that came home */
+void monitor_feed(struct client *client, uint32_t db, const struct command *command,
+                  const struct text *argv, uint32_t argc);
+void monitor_feed_job(
+    struct client *client,
+    const struct job *job); /* the same for all commands of a job that came home */
 void monitor_line(struct worker *worker, struct text line); /* to this worker's monitors */
 
 /* describe.c: what CLIENT LIST and CLIENT INFO print; names are cut when the line is full */
 enum { CLIENT_LINE_MAX_BYTES = 1024 };
 uint64_t client_memory_bytes(const struct client *client); /* buffers, queued commands and itself */
-size_t client_describe(const struct client *client, char *line, size_t line_bytes); /* one line without its end; returns its length */
+size_t client_describe(const struct client *client, char *line,
+                       size_t line_bytes); /* one line without its end; returns its length */
 
 #endif

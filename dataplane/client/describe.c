@@ -9,9 +9,13 @@ enum { CLIENT_BASE_BYTES = sizeof(struct client) };
 /* Redis's letters but for 'd': whether a watched key has changed is known where the key is. */
 static void flag_letters(const struct client *client, char letters[16])
 {
-    static const struct { uint32_t flag; char letter; } rows[] = {
-        { CLIENT_MONITOR, 'O' }, { CLIENT_MULTI, 'x' }, { CLIENT_CLOSE_AFTER_REPLY, 'c' }, { CLIENT_CLOSED, 'A' },
-        { CLIENT_UNIX, 'U' }, { CLIENT_READONLY, 'r' }, { CLIENT_NO_EVICT, 'e' },
+    static const struct {
+        uint32_t flag;
+        char letter;
+    } rows[] = {
+        {CLIENT_MONITOR, 'O'},  {CLIENT_MULTI, 'x'}, {CLIENT_CLOSE_AFTER_REPLY, 'c'},
+        {CLIENT_CLOSED, 'A'},   {CLIENT_UNIX, 'U'},  {CLIENT_READONLY, 'r'},
+        {CLIENT_NO_EVICT, 'e'},
     };
     uint32_t flags = client->executing > 0 ? client->flags | CLIENT_MULTI : client->flags;
     int at = 0;
@@ -50,16 +54,24 @@ size_t client_describe(const struct client *client, char *line, size_t line_byte
 
     flag_letters(client, letters);
     len = snprintf(line, line_bytes,
-                   "id=%llu addr=%s laddr=%s fd=%d name=%.200s age=%lld idle=%lld flags=%s db=%u sub=0 psub=0 ssub=0 multi=%d qbuf=%zu qbuf-free=%zu "
-                   "argv-mem=0 multi-mem=%llu rbs=0 rbp=0 obl=0 oll=%d omem=%llu tot-mem=%llu events=r cmd=%s user=default redir=-1 resp=%u "
+                   "id=%llu addr=%s laddr=%s fd=%d name=%.200s age=%lld idle=%lld flags=%s db=%u "
+                   "sub=0 psub=0 ssub=0 multi=%d qbuf=%zu qbuf-free=%zu "
+                   "argv-mem=0 multi-mem=%llu rbs=0 rbp=0 obl=0 oll=%d omem=%llu tot-mem=%llu "
+                   "events=r cmd=%s user=default redir=-1 resp=%u "
                    "lib-name=%.100s lib-ver=%.100s",
-                   (unsigned long long)client->session.client_id, client->peer, client->local, client->conn == NULL ? -1 : client->conn->fd,
-                   client->name == NULL ? "" : client->name, (long long)(worker->now_unix_ms - client->created_unix_ms) / 1000,
-                   (long long)(worker->now_unix_ms - client->last_active_unix_ms) / 1000, letters, client->session.db,
-                   multi_commands(client), input_len(&client->input),
-                   client->input.capacity - input_len(&client->input), (unsigned long long)client->multi.bytes, pending > 0,
+                   (unsigned long long)client->session.client_id, client->peer, client->local,
+                   client->conn == NULL ? -1 : client->conn->fd,
+                   client->name == NULL ? "" : client->name,
+                   (long long)(worker->now_unix_ms - client->created_unix_ms) / 1000,
+                   (long long)(worker->now_unix_ms - client->last_active_unix_ms) / 1000, letters,
+                   client->session.db, multi_commands(client), input_len(&client->input),
+                   client->input.capacity - input_len(&client->input),
+                   (unsigned long long)client->multi.bytes, pending > 0,
                    (unsigned long long)pending, (unsigned long long)client_memory_bytes(client),
-                   client->last_command == NULL ? "NULL" : command_full_name(worker->node->commands, client->last_command), client->session.resp,
-                   client->library_name == NULL ? "" : client->library_name, client->library_version == NULL ? "" : client->library_version);
+                   client->last_command == NULL
+                       ? "NULL"
+                       : command_full_name(worker->node->commands, client->last_command),
+                   client->session.resp, client->library_name == NULL ? "" : client->library_name,
+                   client->library_version == NULL ? "" : client->library_version);
     return (size_t)len < line_bytes ? (size_t)len : line_bytes - 1;
 }

@@ -14,24 +14,30 @@
 
 enum {
     /* Any of these sends a command through all checks. */
-    SLOW_FLAGS = CLIENT_MULTI | CLIENT_DIRTY_EXEC | CLIENT_MONITOR | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP_NEXT | CLIENT_REPLY_SKIP | CLIENT_CLOSE_AFTER_REPLY | CLIENT_WAITING | CLIENT_UNWATCHING,
-    PLACED_ELSEWHERE = CMD_HOME | CMD_ALL_SLOTS | CMD_WALK | CMD_GATHER | CMD_CONTROL | CMD_AT_SLOT | CMD_TRANSACTION | CMD_BLOCKING,
+    SLOW_FLAGS = CLIENT_MULTI | CLIENT_DIRTY_EXEC | CLIENT_MONITOR | CLIENT_REPLY_OFF |
+                 CLIENT_REPLY_SKIP_NEXT | CLIENT_REPLY_SKIP | CLIENT_CLOSE_AFTER_REPLY |
+                 CLIENT_WAITING | CLIENT_UNWATCHING,
+    PLACED_ELSEWHERE = CMD_HOME | CMD_ALL_SLOTS | CMD_WALK | CMD_GATHER | CMD_CONTROL |
+                       CMD_AT_SLOT | CMD_TRANSACTION | CMD_BLOCKING,
     ERROR_TEXT_MAX = 512,
 };
 
 static bool arity_fits(const struct command *command, uint32_t argc)
 {
-    return command->arity < 0 ? argc >= (uint32_t)-command->arity : argc == (uint32_t)command->arity;
+    return command->arity < 0 ? argc >= (uint32_t)-command->arity
+                              : argc == (uint32_t)command->arity;
 }
 
 static bool paused(const struct node *node, const struct worker *worker)
 {
-    return worker->now_unix_ms < atomic_load_explicit(&node->pause_until_unix_ms, memory_order_relaxed);
+    return worker->now_unix_ms <
+           atomic_load_explicit(&node->pause_until_unix_ms, memory_order_relaxed);
 }
 
 static void call_of(struct call *call, struct client *client, const struct parsed *parsed)
 {
-    call_init(call, client->worker, &client->session, parsed->command, parsed->argv, parsed->argc, &client->reply);
+    call_init(call, client->worker, &client->session, parsed->command, parsed->argv, parsed->argc,
+              &client->reply);
     call->client = client;
 }
 
@@ -44,11 +50,13 @@ void run_reject(struct client *client, const struct command *command, const char
     if ((client->flags & CLIENT_MULTI) != 0)
         client->flags |= CLIENT_DIRTY_EXEC;
     if (command != NULL)
-        count_add(&worker->command_stats[command_number(worker->node->commands, command)].rejected, 1);
+        count_add(&worker->command_stats[command_number(worker->node->commands, command)].rejected,
+                  1);
     if (command != NULL && command->run == cmd_exec) {
         client_unwatch(client);
         multi_discard(client);
-        reply_errorf(&client->reply, "-EXECABORT Transaction discarded because of: %s", error[0] == '-' ? error + 1 : error);
+        reply_errorf(&client->reply, "-EXECABORT Transaction discarded because of: %s",
+                     error[0] == '-' ? error + 1 : error);
     } else {
         reply_error(&client->reply, error);
     }
@@ -58,7 +66,8 @@ void run_reject(struct client *client, const struct command *command, const char
 void run_fail(struct client *client, const struct command *command, const char *error)
 {
     struct worker *worker = client->worker;
-    struct command_stats *stats = &worker->command_stats[command_number(worker->node->commands, command)];
+    struct command_stats *stats =
+        &worker->command_stats[command_number(worker->node->commands, command)];
 
     reply_error(&client->reply, error);
     run_count_error(worker, client->reply.error_code);
@@ -76,10 +85,12 @@ static void reject_unknown(struct client *client, const struct parsed *parsed)
     for (uint32_t i = 1; i < parsed->argc && used < 128; i++) {
         int room = 128 - (int)used;
         int len = parsed->argv[i].len_bytes < (size_t)room ? (int)parsed->argv[i].len_bytes : room;
-        used += (size_t)snprintf(args + used, sizeof args - used, "'%.*s' ", len, parsed->argv[i].data);
+        used +=
+            (size_t)snprintf(args + used, sizeof args - used, "'%.*s' ", len, parsed->argv[i].data);
     }
     int len = parsed->argv[0].len_bytes < 128 ? (int)parsed->argv[0].len_bytes : 128;
-    snprintf(text, sizeof text, "ERR unknown command '%.*s', with args beginning with: %s", len, parsed->argv[0].data, args);
+    snprintf(text, sizeof text, "ERR unknown command '%.*s', with args beginning with: %s", len,
+             parsed->argv[0].data, args);
     run_reject(client, NULL, text + 4);
 }
 
@@ -88,11 +99,13 @@ static void reject_unknown_sub(struct client *client, const struct parsed *parse
     char text[ERROR_TEXT_MAX], container[64];
     size_t i = 0;
 
-    for (const char *from = parsed->command->name; *from != '\0' && i + 1 < sizeof container; from++)
+    for (const char *from = parsed->command->name; *from != '\0' && i + 1 < sizeof container;
+         from++)
         container[i++] = *from >= 'a' && *from <= 'z' ? (char)(*from - 32) : *from;
     container[i] = '\0';
     int len = parsed->argv[1].len_bytes < 128 ? (int)parsed->argv[1].len_bytes : 128;
-    snprintf(text, sizeof text, "unknown subcommand '%.*s'. Try %s HELP.", len, parsed->argv[1].data, container);
+    snprintf(text, sizeof text, "unknown subcommand '%.*s'. Try %s HELP.", len,
+             parsed->argv[1].data, container);
     run_reject(client, NULL, text);
 }
 
@@ -110,7 +123,8 @@ static bool is_known(struct client *client, const struct parsed *parsed)
     }
     if (!arity_fits(command, parsed->argc)) {
         char text[ERROR_TEXT_MAX];
-        snprintf(text, sizeof text, "wrong number of arguments for '%s' command", command_full_name(client->worker->node->commands, command));
+        snprintf(text, sizeof text, "wrong number of arguments for '%s' command",
+                 command_full_name(client->worker->node->commands, command));
         run_reject(client, command, text);
         return false;
     }
@@ -133,8 +147,11 @@ static bool debug_allowed(const struct client *client)
 static bool allowed(struct client *client, const struct command *command)
 {
     if (command->run == cmd_debug && !debug_allowed(client)) {
-        run_reject(client, command, "DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local "
-                   "connection, otherwise you need to set this option in the configuration file, and then restart the server.");
+        run_reject(client, command,
+                   "DEBUG command not allowed. If the enable-debug-command option is set to "
+                   "\"local\", you can run it from a local "
+                   "connection, otherwise you need to set this option in the configuration file, "
+                   "and then restart the server.");
         return false;
     }
     if (client_is_anonymous(client) && (command->flags & CMD_NO_AUTH) == 0) {
@@ -162,9 +179,11 @@ static int32_t cluster_slot(struct client *client, const struct parsed *parsed)
     }
     int count = command_keys(parsed->command, parsed->argv, parsed->argc, positions, max);
     for (int i = 0; i < count && slot != -2; i++) {
-        int32_t of_key = crc16_slot(parsed->argv[positions[i]].data, parsed->argv[positions[i]].len_bytes);
+        int32_t of_key =
+            crc16_slot(parsed->argv[positions[i]].data, parsed->argv[positions[i]].len_bytes);
         if (slot >= 0 && of_key != slot) {
-            run_reject(client, parsed->command, "-CROSSSLOT Keys in request don't hash to the same slot");
+            run_reject(client, parsed->command,
+                       "-CROSSSLOT Keys in request don't hash to the same slot");
             slot = -2;
         } else {
             slot = of_key;
@@ -209,7 +228,8 @@ static bool out_of_memory(struct client *client, const struct parsed *parsed)
 
     if (command->run == cmd_exec)
         denied = (client->multi.flags_seen & CMD_DENYOOM) != 0;
-    else if (in_multi && command->run != cmd_discard && command->run != cmd_quit && command->run != cmd_reset)
+    else if (in_multi && command->run != cmd_discard && command->run != cmd_quit &&
+             command->run != cmd_reset)
         denied = true; /* a queue takes memory, whatever is in it */
     if (client->worker->node->config->maxmemory == 0 || !denied)
         return false;
@@ -233,7 +253,8 @@ static bool must_pause(struct client *client, const struct command *command)
         return true;
     if (!paused(node, client->worker) || command->run == cmd_client_unpause)
         return false;
-    return !atomic_load_explicit(&node->pause_writes_only, memory_order_relaxed) || (flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0;
+    return !atomic_load_explicit(&node->pause_writes_only, memory_order_relaxed) ||
+           (flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0;
 }
 
 enum admission { ADMITTED, REPLIED, MUST_WAIT };
@@ -242,7 +263,8 @@ static enum admission admit(struct client *client, const struct parsed *parsed)
 {
     const struct command *command = parsed->command;
 
-    if (command == NULL && (text_is(parsed->argv[0], "post") || text_is(parsed->argv[0], "host:"))) {
+    if (command == NULL &&
+        (text_is(parsed->argv[0], "post") || text_is(parsed->argv[0], "host:"))) {
         client_close(client, false); /* a browser that was tricked into speaking to us */
         return REPLIED;
     }
@@ -257,11 +279,14 @@ static enum admission admit(struct client *client, const struct parsed *parsed)
         return REPLIED;
     }
     if (journal_failed(client->worker->journal) && (command->flags & CMD_WRITE) != 0) {
-        run_reject(client, command, "-MISCONF Errors writing to the journal: it ran out of memory. Writes are refused until it is stopped and started again.");
+        run_reject(client, command,
+                   "-MISCONF Errors writing to the journal: it ran out of memory. Writes are "
+                   "refused until it is stopped and started again.");
         return REPLIED;
     }
     /* Read first: a change that comes meanwhile has us look again. */
-    uint64_t pause_generation = atomic_load_explicit(&client->worker->node->pause_generation, memory_order_acquire);
+    uint64_t pause_generation =
+        atomic_load_explicit(&client->worker->node->pause_generation, memory_order_acquire);
     if (must_pause(client, command)) {
         client->flags |= CLIENT_PAUSED;
         if (client->worker->clients->paused++ == 0) /* else some may wait since an older one */
@@ -278,7 +303,9 @@ static void run_one_key(struct client *client, const struct parsed *parsed)
     struct call call;
 
     call_of(&call, client, parsed);
-    call.keys[0] = (struct call_key){ .hash = parsed->hash, .position = (uint32_t)parsed->command->keys.first, .slot = parsed->slot };
+    call.keys[0] = (struct call_key){.hash = parsed->hash,
+                                     .position = (uint32_t)parsed->command->keys.first,
+                                     .slot = parsed->slot};
     call.key_count = 1;
     call_run(&call);
 }
@@ -295,9 +322,9 @@ static void run_here(struct client *client, const struct parsed *parsed)
 
 /* Owners of a command's keys. */
 struct owners {
-    uint32_t first;  /* owner of the first key */
-    bool several;    /* more than one owner */
-    bool busy;       /* a slot of ours is lent or waited for */
+    uint32_t first; /* owner of the first key */
+    bool several;   /* more than one owner */
+    bool busy;      /* a slot of ours is lent or waited for */
     bool none;
 };
 
@@ -317,7 +344,7 @@ static void note_owner(const struct worker *worker, struct owners *owners, struc
 
 static struct owners find_owners(const struct worker *worker, const struct parsed *parsed)
 {
-    struct owners owners = { .first = worker->index, .none = true };
+    struct owners owners = {.first = worker->index, .none = true};
     const struct command *command = parsed->command;
 
 #ifdef POLLUX_NO_SLOT_LAYER
@@ -339,22 +366,29 @@ static struct owners find_owners(const struct worker *worker, const struct parse
     }
     if (command->keys.first == 0)
         return owners;
-    int64_t last = command->keys.last < 0 ? (int64_t)parsed->argc + command->keys.last : command->keys.last;
-    for (int64_t i = command->keys.first; i <= last && i < (int64_t)parsed->argc; i += command->keys.step)
+    int64_t last =
+        command->keys.last < 0 ? (int64_t)parsed->argc + command->keys.last : command->keys.last;
+    for (int64_t i = command->keys.first; i <= last && i < (int64_t)parsed->argc;
+         i += command->keys.step)
         note_owner(worker, &owners, parsed->argv[i]);
     return owners;
 }
 
 static struct job_command command_of(const struct parsed *parsed)
 {
-    struct job_command command = { .command = parsed->command, .argv = parsed->argv, .argc = parsed->argc };
+    struct job_command command = {.command = parsed->command,
+                                  .argv = parsed->argv,
+                                  .argc = parsed->argc};
 
     if (parsed->kind == PARSED_ONE_KEY)
-        command.key = (struct call_key){ .hash = parsed->hash, .position = (uint32_t)parsed->command->keys.first, .slot = parsed->slot };
+        command.key = (struct call_key){.hash = parsed->hash,
+                                        .position = (uint32_t)parsed->command->keys.first,
+                                        .slot = parsed->slot};
     return command;
 }
 
-static struct job *new_job(struct client *client, enum job_kind kind, const struct job_command *commands, uint32_t count)
+static struct job *new_job(struct client *client, enum job_kind kind,
+                           const struct job_command *commands, uint32_t count)
 {
     struct job *job = job_create(client->worker, kind, &client->session, commands, count, NULL, 0);
 
@@ -379,7 +413,8 @@ static void send_job(struct client *client, const struct job_command *commands, 
 }
 
 /* Reads with one owner each: one job an owner, all in flight together. */
-static void scatter(struct client *client, const struct job_command *commands, const uint8_t *owner_of, uint32_t count)
+static void scatter(struct client *client, const struct job_command *commands,
+                    const uint8_t *owner_of, uint32_t count)
 {
     struct worker *worker = client->worker;
     struct plan *plan = client->plan;
@@ -424,7 +459,8 @@ static bool may_join_burst(const struct client *client, const struct parsed *par
 {
     const struct command *command = parsed->command;
 
-    return command != NULL && (command->flags & PLACED_ELSEWHERE) == 0 && (parsed->kind == PARSED_ONE_KEY || command->keys.first > 0) &&
+    return command != NULL && (command->flags & PLACED_ELSEWHERE) == 0 &&
+           (parsed->kind == PARSED_ONE_KEY || command->keys.first > 0) &&
            command->subcommand_count == 0 && arity_fits(command, parsed->argc) &&
            !((command->flags & CMD_DENYOOM) != 0 && client->worker->node->config->maxmemory != 0);
 }
@@ -439,7 +475,8 @@ static uint32_t send_burst(struct client *client, struct parsed *parsed, uint32_
     bool all_reads = true, one_each = true, several = false;
     uint32_t taken = 0;
 
-    if ((client->flags & SLOW_FLAGS) != 0 || client->session.cluster || paused(node, worker) || journal_in_trouble(node, worker) ||
+    if ((client->flags & SLOW_FLAGS) != 0 || client->session.cluster || paused(node, worker) ||
+        journal_in_trouble(node, worker) ||
         atomic_load_explicit(&node->monitors, memory_order_relaxed) > 0)
         count = 1;
     while (taken < count && (taken == 0 || may_join_burst(client, &parsed[taken]))) {
@@ -469,7 +506,8 @@ static void after_reply(struct client *client, const struct command *command)
     }
     if (command != NULL && command->run != cmd_asking && (client->flags & CLIENT_MULTI) == 0)
         client->flags &= ~(uint32_t)CLIENT_ASKING;
-    client_reply_begin(client); /* mutes the next or not: the common case of client_run does not look at the flags */
+    client_reply_begin(
+        client); /* mutes the next or not: the common case of client_run does not look at the flags */
 }
 
 static bool has_monitors(const struct client *client)
@@ -502,7 +540,8 @@ static uint32_t route(struct client *client, struct parsed *parsed, uint32_t cou
         multi_queue(client, parsed);
         return 1;
     }
-    if ((command->flags & (CMD_ALL_SLOTS | CMD_WALK | CMD_GATHER | CMD_CONTROL | CMD_AT_SLOT)) != 0) {
+    if ((command->flags & (CMD_ALL_SLOTS | CMD_WALK | CMD_GATHER | CMD_CONTROL | CMD_AT_SLOT)) !=
+        0) {
         send_job(client, &alone, 1);
         return 1;
     }
@@ -528,12 +567,17 @@ uint32_t client_run(struct client *client, struct parsed *parsed, uint32_t count
     const struct command *command = parsed->command;
 
     /* The common case: one key, ours, nobody in the way. */
-    if (parsed->kind == PARSED_ONE_KEY && (client->flags & (SLOW_FLAGS | CLIENT_AUTHENTICATED)) == CLIENT_AUTHENTICATED &&
-        (command->flags & PLACED_ELSEWHERE) == 0 && !client->session.cluster && arity_fits(command, parsed->argc) &&
+    if (parsed->kind == PARSED_ONE_KEY &&
+        (client->flags & (SLOW_FLAGS | CLIENT_AUTHENTICATED)) == CLIENT_AUTHENTICATED &&
+        (command->flags & PLACED_ELSEWHERE) == 0 && !client->session.cluster &&
+        arity_fits(command, parsed->argc) &&
 #ifndef POLLUX_NO_SLOT_LAYER
-        node_owner(node, parsed->slot) == worker->index && !queues_slot_busy(worker->queues, parsed->slot) &&
+        node_owner(node, parsed->slot) == worker->index &&
+        !queues_slot_busy(worker->queues, parsed->slot) &&
 #endif
-        command->subcommand_count == 0 && !paused(node, worker) && !journal_in_trouble(node, worker) && atomic_load_explicit(&node->monitors, memory_order_relaxed) == 0 &&
+        command->subcommand_count == 0 && !paused(node, worker) &&
+        !journal_in_trouble(node, worker) &&
+        atomic_load_explicit(&node->monitors, memory_order_relaxed) == 0 &&
         (node->config->maxmemory == 0 || (command->flags & CMD_DENYOOM) == 0)) {
         client->last_command = command;
         run_one_key(client, parsed);
@@ -591,18 +635,20 @@ static void assemble(struct client *client)
 
 static void monitor_job(struct client *client, const struct job *job)
 {
-    struct text word = { client->exec_word, sizeof client->exec_word };
+    struct text word = {client->exec_word, sizeof client->exec_word};
 
     monitor_feed_job(client, job);
     if (job->kind == JOB_EXEC)
-        monitor_feed(client, client->session.db, command_find(client->worker->node->commands, word), &word, 1);
+        monitor_feed(client, client->session.db, command_find(client->worker->node->commands, word),
+                     &word, 1);
 }
 
 void client_job_done(struct worker *worker, struct job *job)
 {
     struct client *client = job->client;
 
-    if (job->reroute || (job->kind == JOB_UNWATCH && !job->begun)) { /* without memory now: again, until it is done */
+    if (job->reroute || (job->kind == JOB_UNWATCH &&
+                         !job->begun)) { /* without memory now: again, until it is done */
         client_redo_job(worker, job);
         return;
     }

@@ -9,12 +9,15 @@
 struct gather {
     struct gather *next;
     struct job *job;
-    uint32_t index;            /* of the command in the job */
+    uint32_t index; /* of the command in the job */
     uint32_t open;
     struct call call;
     uint32_t worker_count;
     struct gather_part *parts; /* [worker_count] */
-    struct gather_ask { struct mail_call call; struct gather *gather; } *asks; /* [worker_count] */
+    struct gather_ask {
+        struct mail_call call;
+        struct gather *gather;
+    } * asks; /* [worker_count] */
 };
 
 /* A command that asks the control thread before it runs; travels there and back. */
@@ -29,14 +32,16 @@ struct control_ask {
 static struct session *session_of(const struct worker *worker, struct job *job)
 {
     /* At home the client's own, so that SELECT or HELLO in a transaction holds for what follows. */
-    return job->client != NULL && job->home == worker->index ? &job->client->session : &job->session;
+    return job->client != NULL && job->home == worker->index ? &job->client->session
+                                                             : &job->session;
 }
 
 static void call_of(struct call *call, struct worker *worker, struct job *job, uint32_t index)
 {
     struct job_command *command = &job->commands[index];
 
-    call_init(call, worker, session_of(worker, job), command->command, command->argv, command->argc, &job->reply.reply);
+    call_init(call, worker, session_of(worker, job), command->command, command->argv, command->argc,
+              &job->reply.reply);
     call->job = job;
     call->in_transaction = job->kind == JOB_EXEC;
     call->walk_reply = &job->walk;
@@ -139,7 +144,8 @@ static bool gather_all(struct worker *worker, struct job *job)
                 continue;
             }
             ask->gather = gather;
-            ask->call = (struct mail_call){ .run = gather_there, .done = gather_back, .argument = ask };
+            ask->call =
+                (struct mail_call){.run = gather_there, .done = gather_back, .argument = ask};
             mail_call(worker, to, &ask->call);
         }
     }
@@ -179,7 +185,8 @@ static bool ask_control(struct worker *worker, struct job *job)
     const struct node_control *control = worker->node->control_calls;
     struct control_ask *ask;
 
-    if (job->kind != JOB_COMMANDS || (job->commands[0].command->flags & CMD_CONTROL) == 0 || control == NULL)
+    if (job->kind != JOB_COMMANDS || (job->commands[0].command->flags & CMD_CONTROL) == 0 ||
+        control == NULL)
         return false;
     ask = calloc(1, sizeof *ask);
     if (ask == NULL)
@@ -189,7 +196,8 @@ static bool ask_control(struct worker *worker, struct job *job)
     ask->job = job;
     call_of(&ask->call, worker, job, 0);
     reply_memory_init(&ask->part.memory, job->session.resp, NULL, 0);
-    ask->part.number = ask->call.client != NULL && ask->call.client->conn != NULL && worker->driver->is_loopback(ask->call.client->conn);
+    ask->part.number = ask->call.client != NULL && ask->call.client->conn != NULL &&
+                       worker->driver->is_loopback(ask->call.client->conn);
     job->control_ask = ask;
     control->post(worker->node->control, &ask->task);
     return true;
@@ -275,10 +283,12 @@ static bool watches_hold(struct worker *worker, struct job *job)
     bool hold = true;
 
     for (uint32_t i = 0; i < job->watch_count; i++)
-        if (watch_check(worker->node, job->watches[i].slot, job->session.client_id, worker->now_unix_ms))
+        if (watch_check(worker->node, job->watches[i].slot, job->session.client_id,
+                        worker->now_unix_ms))
             hold = false;
     for (uint32_t i = 0; i < job->watch_count; i++)
-        watch_remove_client(worker->node, worker->memory, job->watches[i].slot, job->session.client_id);
+        watch_remove_client(worker->node, worker->memory, job->watches[i].slot,
+                            job->session.client_id);
     return hold;
 }
 
@@ -308,10 +318,12 @@ static void prefetch(struct worker *worker, struct job *job)
             __builtin_prefetch(&keyspace->slots[job->commands[i].key.slot]);
     for (uint32_t i = 0; i < job->count; i++)
         if (job->commands[i].key.position != 0)
-            table_prefetch_bucket(&keyspace->slots[job->commands[i].key.slot].table, job->commands[i].key.hash);
+            table_prefetch_bucket(&keyspace->slots[job->commands[i].key.slot].table,
+                                  job->commands[i].key.hash);
     for (uint32_t i = 0; i < job->count; i++)
         if (job->commands[i].key.position != 0)
-            table_prefetch_entry(&keyspace->slots[job->commands[i].key.slot].table, job->commands[i].key.hash);
+            table_prefetch_entry(&keyspace->slots[job->commands[i].key.slot].table,
+                                 job->commands[i].key.hash);
 }
 
 bool job_execute(struct worker *worker, struct job *job)

@@ -44,5 +44,5 @@ void input_consume(struct bytes *input, size_t len_bytes)
 void input_free(struct bytes *input)
 {
     free(input->data);
-    *input = (struct bytes){ 0 };
+    *input = (struct bytes){0};
 }

@@ -9,12 +9,17 @@
 
 enum { MONITOR_LINE_MAX_BYTES = 1 << 20 };
 
-struct line { struct mail_call call; size_t len_bytes; char bytes[]; };
+struct line {
+    struct mail_call call;
+    size_t len_bytes;
+    char bytes[];
+};
 
 void monitor_line(struct worker *worker, struct text line)
 {
     for (struct client *client = worker->clients->first; client != NULL; client = client->next) {
-        if ((client->flags & CLIENT_MONITOR) == 0 || client->conn == NULL || (client->flags & CLIENT_CLOSED) != 0)
+        if ((client->flags & CLIENT_MONITOR) == 0 || client->conn == NULL ||
+            (client->flags & CLIENT_CLOSED) != 0)
             continue;
         client_reply_begin(client);
         reply_bytes(&client->reply, line.data, line.len_bytes);
@@ -56,7 +61,7 @@ static void line_there(struct worker *worker, struct mail_call *call)
 {
     struct line *line = call->argument;
 
-    monitor_line(worker, (struct text){ line->bytes, line->len_bytes });
+    monitor_line(worker, (struct text){line->bytes, line->len_bytes});
 }
 
 static void line_done(struct worker *worker, struct mail_call *call)
@@ -71,16 +76,17 @@ static void send_line(struct worker *worker, uint32_t to, const char *bytes, siz
 
     if (line == NULL)
         return;
-    line->call = (struct mail_call){ .run = line_there, .done = line_done, .argument = line };
+    line->call = (struct mail_call){.run = line_there, .done = line_done, .argument = line};
     line->len_bytes = len_bytes;
     memcpy(line->bytes, bytes, len_bytes);
     mail_call(worker, to, &line->call);
 }
 
-static struct text shown(const struct command *command, const struct text *argv, uint32_t argc, uint32_t position)
+static struct text shown(const struct command *command, const struct text *argv, uint32_t argc,
+                         uint32_t position)
 {
     if (secret_argument(command, argv, argc, position))
-        return (struct text){ SECRET_SHOWN, sizeof SECRET_SHOWN - 1 };
+        return (struct text){SECRET_SHOWN, sizeof SECRET_SHOWN - 1};
     return argv[position];
 }
 
@@ -94,7 +100,8 @@ static size_t put_origin(const struct client *client, char *to, size_t to_bytes)
     return (size_t)snprintf(to, to_bytes, "unix:%.*s]", (int)(colon - client->peer), client->peer);
 }
 
-void monitor_feed(struct client *client, uint32_t db, const struct command *command, const struct text *argv, uint32_t argc)
+void monitor_feed(struct client *client, uint32_t db, const struct command *command,
+                  const struct text *argv, uint32_t argc)
 {
     struct worker *worker = client->worker;
     struct node *node = worker->node;
@@ -111,8 +118,9 @@ void monitor_feed(struct client *client, uint32_t db, const struct command *comm
     char *bytes = room <= MONITOR_LINE_MAX_BYTES * 8 ? malloc(room) : NULL;
     if (bytes == NULL)
         return;
-    size_t at = (size_t)snprintf(bytes, room, "+%llu.%06llu [%u ", (unsigned long long)(now_us / 1000000),
-                                 (unsigned long long)(now_us % 1000000), db);
+    size_t at =
+        (size_t)snprintf(bytes, room, "+%llu.%06llu [%u ", (unsigned long long)(now_us / 1000000),
+                         (unsigned long long)(now_us % 1000000), db);
     at += put_origin(client, bytes + at, room - at);
     for (uint32_t i = 0; i < argc; i++) {
         bytes[at++] = ' ';
@@ -121,9 +129,10 @@ void monitor_feed(struct client *client, uint32_t db, const struct command *comm
     bytes[at++] = '\r';
     bytes[at++] = '\n';
     client_reply_end(client); /* a monitor may be this client itself */
-    monitor_line(worker, (struct text){ bytes, at });
+    monitor_line(worker, (struct text){bytes, at});
     for (uint32_t to = 0; to < node->worker_count; to++)
-        if (to != worker->index && atomic_load_explicit(&node->workers[to]->clients->monitors, memory_order_relaxed) > 0)
+        if (to != worker->index &&
+            atomic_load_explicit(&node->workers[to]->clients->monitors, memory_order_relaxed) > 0)
             send_line(worker, to, bytes, at);
     free(bytes);
     client_reply_begin(client);
@@ -134,7 +143,8 @@ static uint32_t selected(const struct node *node, const struct job_command *sele
 {
     int64_t number;
 
-    if (!text_to_integer(select->argv[1], &number) || number < 0 || number >= (int64_t)node->database_count)
+    if (!text_to_integer(select->argv[1], &number) || number < 0 ||
+        number >= (int64_t)node->database_count)
         return db;
     return (uint32_t)number;
 }

@@ -44,16 +44,20 @@ static void note_latency(struct call *call, struct command_stats *stats, uint64_
         if (histogram != NULL)
             histogram_add(histogram, took_ns);
     }
-    if (slower_than_us >= 0 && took_ns / 1000 >= (uint64_t)slower_than_us && (call->command->flags & CMD_SKIP_SLOWLOG) == 0)
+    if (slower_than_us >= 0 && took_ns / 1000 >= (uint64_t)slower_than_us &&
+        (call->command->flags & CMD_SKIP_SLOWLOG) == 0)
         slowlog_add(call, took_ns / 1000);
-    if (config->latency_monitor_threshold > 0 && took_ns / 1000000 >= (uint64_t)config->latency_monitor_threshold)
-        latency_note(worker, (call->command->flags & CMD_FAST) != 0 ? "fast-command" : "command", took_ns / 1000000);
+    if (config->latency_monitor_threshold > 0 &&
+        took_ns / 1000000 >= (uint64_t)config->latency_monitor_threshold)
+        latency_note(worker, (call->command->flags & CMD_FAST) != 0 ? "fast-command" : "command",
+                     took_ns / 1000000);
 }
 
 void run_note(struct call *call, uint64_t took_ns, uint64_t errors)
 {
     struct worker *worker = call->worker;
-    struct command_stats *stats = &worker->command_stats[command_number(call->node->commands, call->command)];
+    struct command_stats *stats =
+        &worker->command_stats[command_number(call->node->commands, call->command)];
 
     count_add(&stats->calls, 1);
     count_add(&stats->nanoseconds, took_ns);
@@ -78,5 +82,6 @@ void call_run(struct call *call)
     worker->clock_ns = run_clock_ns(worker);
     if ((call->command->flags & CMD_WALK) != 0 && call->continue_slot >= 0)
         return; /* a step of a walk: its last one counts */
-    run_note(call, worker->clock_ns > started_ns ? worker->clock_ns - started_ns : 0, call->reply->errors - errors);
+    run_note(call, worker->clock_ns > started_ns ? worker->clock_ns - started_ns : 0,
+             call->reply->errors - errors);
 }

@@ -19,11 +19,14 @@ void stats_cron(struct worker *worker)
     const struct stream_counters *stream = worker->driver->counters(worker->stream);
     uint64_t elapsed_us = worker->now_us - worker->rated_us;
 
-    _Static_assert(sizeof worker->rates[0].samples / sizeof worker->rates[0].samples[0] == RATE_SAMPLES, "samples");
+    _Static_assert(sizeof worker->rates[0].samples / sizeof worker->rates[0].samples[0] ==
+                       RATE_SAMPLES,
+                   "samples");
     if (elapsed_us == 0)
         return;
     worker->rated_us = worker->now_us;
-    rate(&worker->stats.operations_per_second, &worker->rates[0], count_get(&worker->stats.commands), elapsed_us);
+    rate(&worker->stats.operations_per_second, &worker->rates[0],
+         count_get(&worker->stats.commands), elapsed_us);
     rate(&worker->stats.rx_per_second, &worker->rates[1], count_get(&stream->rx_bytes), elapsed_us);
     rate(&worker->stats.tx_per_second, &worker->rates[2], count_get(&stream->tx_bytes), elapsed_us);
 }

@@ -16,7 +16,7 @@ void multi_discard(struct client *client)
     for (uint32_t i = 0; i < client->multi.count; i++)
         free(client->multi.commands[i].argv);
     free(client->multi.commands);
-    client->multi = (struct multi){ .slot = -1 };
+    client->multi = (struct multi){.slot = -1};
     client->flags &= ~(uint32_t)(CLIENT_MULTI | CLIENT_DIRTY_EXEC);
 }
 
@@ -34,7 +34,7 @@ static struct text *copy_arguments(const struct parsed *parsed, size_t *bytes_ou
         return NULL;
     to = (char *)(argv + parsed->argc);
     for (uint32_t i = 0; i < parsed->argc; i++) {
-        argv[i] = (struct text){ to, parsed->argv[i].len_bytes };
+        argv[i] = (struct text){to, parsed->argv[i].len_bytes};
         memcpy(to, parsed->argv[i].data, parsed->argv[i].len_bytes);
         to += parsed->argv[i].len_bytes;
     }
@@ -70,7 +70,8 @@ void multi_queue(struct client *client, const struct parsed *parsed)
         run_reject(client, parsed->command, "-OOM no memory to queue this command");
         return;
     }
-    multi->commands[multi->count++] = (struct job_command){ .command = parsed->command, .argv = argv, .argc = parsed->argc };
+    multi->commands[multi->count++] =
+        (struct job_command){.command = parsed->command, .argv = argv, .argc = parsed->argc};
     multi->flags_seen |= parsed->command->flags;
     multi->bytes += bytes + sizeof(struct job_command);
     reply_status(&client->reply, "QUEUED");
@@ -122,7 +123,8 @@ void cmd_exec(struct call *call)
 uint32_t client_exec(struct client *client, const struct parsed *parsed)
 {
     struct worker *worker = client->worker;
-    struct command_stats *stats = &worker->command_stats[command_number(worker->node->commands, parsed->command)];
+    struct command_stats *stats =
+        &worker->command_stats[command_number(worker->node->commands, parsed->command)];
     struct job *job;
 
     if ((client->flags & CLIENT_MULTI) == 0) {
@@ -132,14 +134,17 @@ uint32_t client_exec(struct client *client, const struct parsed *parsed)
     if ((client->flags & CLIENT_DIRTY_EXEC) != 0) {
         client_unwatch(client);
         multi_discard(client);
-        run_fail(client, parsed->command, "-EXECABORT Transaction discarded because of previous errors.");
+        run_fail(client, parsed->command,
+                 "-EXECABORT Transaction discarded because of previous errors.");
         return 1;
     }
-    job = job_create(worker, JOB_EXEC, &client->session, client->multi.commands, client->multi.count, client->watches, client->watch_count);
+    job = job_create(worker, JOB_EXEC, &client->session, client->multi.commands,
+                     client->multi.count, client->watches, client->watch_count);
     if (job == NULL) {
         client_unwatch(client);
         multi_discard(client);
-        run_fail(client, parsed->command, "-EXECABORT Transaction discarded because of: OOM no memory to run it");
+        run_fail(client, parsed->command,
+                 "-EXECABORT Transaction discarded because of: OOM no memory to run it");
         return 1;
     }
     count_add(&stats->calls, 1);
@@ -172,7 +177,8 @@ static bool start_watch_bits(struct client *client)
     if (client->watch_bits == NULL)
         return false;
     for (uint32_t i = 0; i < client->watch_count; i++)
-        client->watch_bits[client->watches[i].slot / 64] |= (uint64_t)1 << (client->watches[i].slot % 64);
+        client->watch_bits[client->watches[i].slot / 64] |= (uint64_t)1
+                                                            << (client->watches[i].slot % 64);
     return true;
 }
 
@@ -181,7 +187,8 @@ static bool remember_watch(struct client *client, uint16_t slot)
 {
     if (slot_watched(client, slot))
         return true;
-    if (client->watch_count == WATCH_SEARCH_MAX && client->watch_bits == NULL && !start_watch_bits(client))
+    if (client->watch_count == WATCH_SEARCH_MAX && client->watch_bits == NULL &&
+        !start_watch_bits(client))
         return false;
     if (client->watch_count == client->watch_capacity) {
         uint32_t capacity = client->watch_capacity == 0 ? WATCH_STEP : client->watch_capacity * 2;
@@ -191,7 +198,7 @@ static bool remember_watch(struct client *client, uint16_t slot)
         client->watches = grown;
         client->watch_capacity = capacity;
     }
-    client->watches[client->watch_count++] = (struct job_watch){ .slot = slot };
+    client->watches[client->watch_count++] = (struct job_watch){.slot = slot};
     if (client->watch_bits != NULL)
         client->watch_bits[slot / 64] |= (uint64_t)1 << (slot % 64);
     return true;
@@ -202,7 +209,8 @@ void cmd_watch(struct call *call)
 {
     for (uint32_t i = 1; i < call->argc; i++) {
         uint16_t slot = crc16_slot(call->argv[i].data, call->argv[i].len_bytes);
-        if (watch_add(call->node, call->worker->memory, slot, call->session->client_id, call->session->db, call->argv[i], call->now_unix_ms) < 0) {
+        if (watch_add(call->node, call->worker->memory, slot, call->session->client_id,
+                      call->session->db, call->argv[i], call->now_unix_ms) < 0) {
             reply_error(call->reply, "-OOM no memory to watch");
             return;
         }
@@ -212,11 +220,14 @@ void cmd_watch(struct call *call)
 
 uint32_t client_watch(struct client *client, struct parsed *parsed)
 {
-    struct job_command command = { .command = parsed->command, .argv = parsed->argv, .argc = parsed->argc };
+    struct job_command command = {.command = parsed->command,
+                                  .argv = parsed->argv,
+                                  .argc = parsed->argc};
     struct job *job;
 
     if ((client->flags & CLIENT_MULTI) != 0) {
-        run_fail(client, parsed->command, "WATCH inside MULTI is not allowed"); /* does not spoil the transaction */
+        run_fail(client, parsed->command,
+                 "WATCH inside MULTI is not allowed"); /* does not spoil the transaction */
         return 1;
     }
     job = job_create(client->worker, JOB_COMMANDS, &client->session, &command, 1, NULL, 0);
@@ -242,7 +253,8 @@ void client_unwatch(struct client *client)
 
     if (client->watch_count == 0)
         return;
-    job = job_create(client->worker, JOB_UNWATCH, &client->session, NULL, 0, client->watches, client->watch_count);
+    job = job_create(client->worker, JOB_UNWATCH, &client->session, NULL, 0, client->watches,
+                     client->watch_count);
     if (job == NULL)
         return; /* the client still knows them: its next EXEC takes them along, at worst in vain */
     forget_watches(client);

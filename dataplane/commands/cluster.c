@@ -44,12 +44,14 @@ static void worker_node_id(const struct node *node, uint32_t worker, char id[NOD
     snprintf(id + NODE_ID_CHARS - 4, 5, "%04x", worker & 0xffff);
 }
 
-void client_moved_text(struct client *client, uint16_t slot, uint32_t owner, char *text, size_t text_bytes)
+void client_moved_text(struct client *client, uint16_t slot, uint32_t owner, char *text,
+                       size_t text_bytes)
 {
     char host[HOST_MAX];
 
     host_of(client, host);
-    snprintf(text, text_bytes, "-MOVED %u %s:%u", slot, host, node_core_port(client->worker->node, owner));
+    snprintf(text, text_bytes, "-MOVED %u %s:%u", slot, host,
+             node_core_port(client->worker->node, owner));
 }
 
 /* Contiguous slots of one owner, from `first` on. */
@@ -181,8 +183,10 @@ void cmd_cluster_nodes(struct call *call)
         bool myself = call->session->cluster ? call->session->port_worker == worker : worker == 0;
         uint32_t port = node_core_port(node, worker);
         worker_node_id(node, worker, id);
-        snprintf(line, sizeof line, "%s %s:%u@%u %smaster - 0 0 %llu connected", id, host, port, port + 10000 <= 65535 ? port + 10000 : 0,
-                 myself ? "myself," : "", (unsigned long long)atomic_load_explicit(&node->config_epoch, memory_order_relaxed));
+        snprintf(line, sizeof line, "%s %s:%u@%u %smaster - 0 0 %llu connected", id, host, port,
+                 port + 10000 <= 65535 ? port + 10000 : 0, myself ? "myself," : "",
+                 (unsigned long long)atomic_load_explicit(&node->config_epoch,
+                                                          memory_order_relaxed));
         append(&memory, line);
         for (uint32_t slot = 0; slot < SLOTS;) {
             uint32_t end = range_end(node, slot);
@@ -203,17 +207,21 @@ void cmd_cluster_nodes(struct call *call)
 void cmd_cluster_info(struct call *call)
 {
     struct node *node = call->node;
-    unsigned long long epoch = (unsigned long long)atomic_load_explicit(&node->config_epoch, memory_order_relaxed);
+    unsigned long long epoch =
+        (unsigned long long)atomic_load_explicit(&node->config_epoch, memory_order_relaxed);
     char text[1024];
 
     if (!enabled(call))
         return;
     int len = snprintf(text, sizeof text,
-                       "cluster_state:ok\r\ncluster_slots_assigned:%d\r\ncluster_slots_ok:%d\r\ncluster_slots_pfail:0\r\ncluster_slots_fail:0\r\n"
-                       "cluster_known_nodes:%u\r\ncluster_size:%u\r\ncluster_current_epoch:%llu\r\ncluster_my_epoch:%llu\r\n"
-                       "cluster_stats_messages_sent:0\r\ncluster_stats_messages_received:0\r\ntotal_cluster_links_buffer_limit_exceeded:0\r\n",
+                       "cluster_state:ok\r\ncluster_slots_assigned:%d\r\ncluster_slots_ok:%"
+                       "d\r\ncluster_slots_pfail:0\r\ncluster_slots_fail:0\r\n"
+                       "cluster_known_nodes:%u\r\ncluster_size:%u\r\ncluster_current_epoch:%"
+                       "llu\r\ncluster_my_epoch:%llu\r\n"
+                       "cluster_stats_messages_sent:0\r\ncluster_stats_messages_received:"
+                       "0\r\ntotal_cluster_links_buffer_limit_exceeded:0\r\n",
                        SLOTS, SLOTS, node->worker_count, node->worker_count, epoch, epoch);
-    reply_verbatim(call->reply, "txt", (struct text){ text, (size_t)len });
+    reply_verbatim(call->reply, "txt", (struct text){text, (size_t)len});
 }
 
 void cmd_cluster_myid(struct call *call)
@@ -253,7 +261,10 @@ void cmd_cluster_countkeysinslot(struct call *call)
         reply_integer(call->reply, keyspace == NULL ? 0 : keyspace->slots[slot].table.used);
 }
 
-struct listing { struct reply *reply; uint64_t left, found; };
+struct listing {
+    struct reply *reply;
+    uint64_t left, found;
+};
 
 static void list_key(void *argument, struct entry *entry)
 {
@@ -279,10 +290,11 @@ void cmd_cluster_getkeysinslot(struct call *call)
         return;
     }
     reply_memory_init(&memory, call->reply->resp, NULL, 0);
-    struct listing listing = { .reply = &memory.reply, .left = (uint64_t)count };
+    struct listing listing = {.reply = &memory.reply, .left = (uint64_t)count};
     uint64_t position = 0;
     while (keyspace != NULL && listing.left > 0) {
-        position = table_scan(&keyspace->slots[slot].table, call->node->hash_seed, position, list_key, &listing);
+        position = table_scan(&keyspace->slots[slot].table, call->node->hash_seed, position,
+                              list_key, &listing);
         if (position == 0)
             break;
     }

@@ -6,9 +6,7 @@
 #include "dataplane/commands/table.h"
 #include "dataplane/node.h"
 
-enum {
-    ARGUMENT_DEPTH_MAX = 8
-}; /* of the trees in the table */
+enum { ARGUMENT_DEPTH_MAX = 8 }; /* of the trees in the table */
 
 /* ---- COMMAND INFO ---------------------------------------------------------------------------- */
 
@@ -271,9 +269,9 @@ static void reply_docs_row(struct call *call, const struct command *command, uin
     bool doc_flags = command->deprecated_since != NULL || command->system;
 
     reply_bulk_cstr(reply, command->full_name);
-    reply_map(reply, 3u + (command->complexity != NULL) + doc_flags + (command->deprecated_since != NULL) +
-                         (command->replaced_by != NULL) + (command->history_count > 0) +
-                         (command->argument_count > 0) + more_pairs);
+    reply_map(reply, 3u + (command->complexity != NULL) + doc_flags +
+                         (command->deprecated_since != NULL) + (command->replaced_by != NULL) +
+                         (command->history_count > 0) + (command->argument_count > 0) + more_pairs);
     reply_words(reply, "summary", command->summary);
     reply_words(reply, "since", command->since);
     reply_words(reply, "group", command_group_names[command->group]);
@@ -326,12 +324,7 @@ void cmd_command_docs(struct call *call)
 /* ---- COMMAND LIST ---------------------------------------------------------------------------- */
 
 struct filter {
-    enum {
-        ALL,
-        MODULE,
-        CATEGORY,
-        PATTERN
-    } kind;
+    enum { ALL, MODULE, CATEGORY, PATTERN } kind;
     uint32_t categories;
     struct text pattern;
 };

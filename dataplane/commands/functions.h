@@ -164,9 +164,9 @@ void gather_config_resetstat(struct worker *worker, struct call *call, struct re
 void gather_client_list(struct worker *worker, struct call *call, struct reply_memory *part,
                         uint64_t *number);
 void gather_pollux_slots(struct worker *worker, struct call *call, struct reply_memory *part,
-                        uint64_t *number);
+                         uint64_t *number);
 void gather_pollux_rebalance(struct worker *worker, struct call *call, struct reply_memory *part,
-                        uint64_t *number);
+                             uint64_t *number);
 void gather_client_kill(struct worker *worker, struct call *call, struct reply_memory *part,
                         uint64_t *number);
 void gather_slowlog_get(struct worker *worker, struct call *call, struct reply_memory *part,

@@ -10,18 +10,8 @@
 #include "dataplane/commands/command.h"
 
 /* What the kinds in `struct key_spec` are called. */
-enum key_begin {
-    KEY_BEGIN_UNUSED,
-    KEY_BEGIN_INDEX,
-    KEY_BEGIN_KEYWORD,
-    KEY_BEGIN_UNKNOWN
-};
-enum key_find {
-    KEY_FIND_UNUSED,
-    KEY_FIND_RANGE,
-    KEY_FIND_KEYNUM,
-    KEY_FIND_UNKNOWN
-};
+enum key_begin { KEY_BEGIN_UNUSED, KEY_BEGIN_INDEX, KEY_BEGIN_KEYWORD, KEY_BEGIN_UNKNOWN };
+enum key_find { KEY_FIND_UNUSED, KEY_FIND_RANGE, KEY_FIND_KEYNUM, KEY_FIND_UNKNOWN };
 
 /* Positions first, first + step ... up to and including last, all below argc. */
 struct key_range {

@@ -281,8 +281,8 @@ static const struct command pollux_subcommands[] = {
      ARGUMENTS(pollux_move_slot_arguments)},
     {.name = "rebalance",
      .arity = 2,
-     .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_NO_MULTI | CMD_HOME |
-              CMD_GATHER,
+     .flags =
+         CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_NO_MULTI | CMD_HOME | CMD_GATHER,
      .categories = CAT_ADMIN | CAT_SLOW | CAT_DANGEROUS,
      .run = cmd_pollux_rebalance,
      .gather = gather_pollux_rebalance,

@@ -59,12 +59,12 @@ void reply_bulk_integer(struct reply *reply, int64_t value); /* number as bulk s
 void reply_null(struct reply *reply);                        /* $-1 or _ */
 void reply_null_array(struct reply *reply);                  /* *-1 or _ */
 void reply_array(struct reply *reply, uint64_t count);
-void reply_map(struct reply *reply, uint64_t pairs);  /* %n, or *2n in RESP2 */
-void reply_set(struct reply *reply, uint64_t count);  /* ~n or *n */
-void reply_push(struct reply *reply, uint64_t count); /* >n or *n */
+void reply_map(struct reply *reply, uint64_t pairs);       /* %n, or *2n in RESP2 */
+void reply_set(struct reply *reply, uint64_t count);       /* ~n or *n */
+void reply_push(struct reply *reply, uint64_t count);      /* >n or *n */
 void reply_attribute(struct reply *reply, uint64_t pairs); /* |n; only in RESP3 */
-void reply_bool(struct reply *reply, bool value);     /* #t/#f or :1/:0 */
-void reply_double(struct reply *reply, double value); /* ,d or bulk; %.17g as Redis 7.0 */
+void reply_bool(struct reply *reply, bool value);          /* #t/#f or :1/:0 */
+void reply_double(struct reply *reply, double value);      /* ,d or bulk; %.17g as Redis 7.0 */
 void reply_big_number(struct reply *reply, struct text digits);
 /* "=n", format and ':' before the text, or bulk. */
 void reply_verbatim(struct reply *reply, const char *format3, struct text text);

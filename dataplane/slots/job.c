@@ -10,7 +10,8 @@
 #include "dataplane/worker.h"
 
 enum {
-    LOAN_MOVED = 1, LOAN_BUSY = 0,
+    LOAN_MOVED = 1,
+    LOAN_BUSY = 0,
     SLOT_SET_LINEAR = 32,
     READY_MIN = 16, /* parts that are served in one go, also in a long turn */
 };
@@ -69,7 +70,8 @@ void slot_set_fini(struct slot_set *set)
         free(set->slots);
 }
 
-static void add_keys(struct slot_set *set, const struct command *command, const struct text *argv, uint32_t argc)
+static void add_keys(struct slot_set *set, const struct command *command, const struct text *argv,
+                     uint32_t argc)
 {
     if (command->find_keys != NULL) {
         uint32_t *positions = malloc(argc * sizeof *positions);
@@ -104,10 +106,16 @@ static int32_t own_slot(const struct worker *worker)
 static void add_chosen_slot(struct worker *worker, struct job *job, struct slot_set *set,
                             const struct job_command *command)
 {
-    struct reply muted = { .muted = true, .resp = 2 };
-    struct call call = { .worker = worker, .node = worker->node, .session = &job->session,
-                         .command = command->command, .argv = command->argv, .argc = command->argc,
-                         .reply = &muted, .now_unix_ms = worker->now_unix_ms, .continue_slot = -1 };
+    struct reply muted = {.muted = true, .resp = 2};
+    struct call call = {.worker = worker,
+                        .node = worker->node,
+                        .session = &job->session,
+                        .command = command->command,
+                        .argv = command->argv,
+                        .argc = command->argc,
+                        .reply = &muted,
+                        .now_unix_ms = worker->now_unix_ms,
+                        .continue_slot = -1};
     int32_t slot = job->call != NULL ? job->call->continue_slot : command->command->slot_of(&call);
 
     /* "Nothing there" may be what a transaction sees halfway that holds all slots: it goes first. */
@@ -183,10 +191,11 @@ struct job *job_create(struct worker *worker, enum job_kind kind, const struct s
     for (uint32_t i = 0; i < count; i++) {
         job->commands[i] = commands[i];
         job->commands[i].argv = argv;
-        job->asks_all = job->asks_all || (commands[i].command->flags & (CMD_GATHER | CMD_CONTROL)) != 0;
+        job->asks_all =
+            job->asks_all || (commands[i].command->flags & (CMD_GATHER | CMD_CONTROL)) != 0;
         for (uint32_t a = 0; a < commands[i].argc; a++) {
             struct text from = commands[i].argv[a];
-            *argv++ = (struct text){ to, from.len_bytes };
+            *argv++ = (struct text){to, from.len_bytes};
             memcpy(to, from.data, from.len_bytes);
             to[from.len_bytes] = '\0';
             to += from.len_bytes + 1;
@@ -202,7 +211,8 @@ struct job *job_create(struct worker *worker, enum job_kind kind, const struct s
 struct part_block {
     _Atomic uint32_t references; /* the job, and each return under way */
     uint32_t count;
-    bool inside;                 /* in the job's own room: a job with one owner runs there, so nothing is ever returned by mail */
+    bool
+        inside; /* in the job's own room: a job with one owner runs there, so nothing is ever returned by mail */
     struct loan_part parts[];
 };
 
@@ -241,7 +251,7 @@ void job_destroy(struct job *job)
 static int make_parts(struct worker *worker, struct job *job, const struct slot_set *set)
 {
     struct node *node = worker->node;
-    uint16_t counts[WORKERS_MAX] = { 0 };
+    uint16_t counts[WORKERS_MAX] = {0};
     uint16_t index[WORKERS_MAX];
     uint32_t owners = 0, refs = set->whole ? 0 : set->count;
 
@@ -271,8 +281,11 @@ static int make_parts(struct worker *worker, struct job *job, const struct slot_
         if (!set->whole && counts[owner] == 0)
             continue;
         index[owner] = (uint16_t)job->part_count;
-        block->parts[job->part_count++] = (struct loan_part){
-            .job = job, .block = block, .owner = (uint16_t)owner, .whole = set->whole, .refs = next_ref };
+        block->parts[job->part_count++] = (struct loan_part){.job = job,
+                                                             .block = block,
+                                                             .owner = (uint16_t)owner,
+                                                             .whole = set->whole,
+                                                             .refs = next_ref};
         next_ref += counts[owner];
     }
     for (uint32_t i = 0; i < refs; i++) {
@@ -510,7 +523,8 @@ static void refused(struct worker *worker, struct loan_part *part, uint32_t why)
 
 /* ---- the owner ---- */
 
-static void asked(struct worker *worker, struct loan_part *part, bool wait_in_line, uint32_t coordinator)
+static void asked(struct worker *worker, struct loan_part *part, bool wait_in_line,
+                  uint32_t coordinator)
 {
     uint32_t why = LOAN_BUSY;
 
@@ -571,7 +585,8 @@ static void returned(struct worker *worker, struct loan_part *part)
 
 /* ---- the home ---- */
 
-static uint32_t choose_coordinator(const struct worker *worker, const struct job *job, const struct slot_set *set)
+static uint32_t choose_coordinator(const struct worker *worker, const struct job *job,
+                                   const struct slot_set *set)
 {
     uint32_t best = worker->index, most = 0;
 
@@ -665,7 +680,9 @@ static const struct call_key *mail_key(const struct mail *mail)
 {
     const struct job *job = mail->kind == MAIL_JOB ? mail->body : NULL;
 
-    return job != NULL && job->count == 1 && job->commands[0].key.position != 0 ? &job->commands[0].key : NULL;
+    return job != NULL && job->count == 1 && job->commands[0].key.position != 0
+               ? &job->commands[0].key
+               : NULL;
 }
 
 void job_mail_prefetch(struct worker *worker, const struct mail *mails, unsigned count)
@@ -676,13 +693,19 @@ void job_mail_prefetch(struct worker *worker, const struct mail *mails, unsigned
         __builtin_prefetch(mails[i].body);
     for (unsigned i = 0; i < count; i++) {
         const struct call_key *key = mail_key(&mails[i]);
-        const struct keyspace *keyspace = key == NULL ? NULL : keyspace_get(worker->node, ((const struct job *)mails[i].body)->session.db);
+        const struct keyspace *keyspace =
+            key == NULL
+                ? NULL
+                : keyspace_get(worker->node, ((const struct job *)mails[i].body)->session.db);
         tables[i] = keyspace == NULL ? NULL : &keyspace->slots[key->slot].table;
         if (tables[i] != NULL)
             __builtin_prefetch(tables[i]);
     }
-    for (unsigned i = 0; i < count; i++) /* the table of a slot that has moved away is not ours to read */
-        if (tables[i] != NULL && (node_owner(worker->node, mail_key(&mails[i])->slot) != worker->index || slots_busy(worker, mail_key(&mails[i])->slot)))
+    for (unsigned i = 0; i < count;
+         i++) /* the table of a slot that has moved away is not ours to read */
+        if (tables[i] != NULL &&
+            (node_owner(worker->node, mail_key(&mails[i])->slot) != worker->index ||
+             slots_busy(worker, mail_key(&mails[i])->slot)))
             tables[i] = NULL;
     for (unsigned i = 0; i < count; i++)
         if (tables[i] != NULL)

@@ -18,37 +18,40 @@
 #include "dataplane/slots/queue.h"
 
 enum {
-    JOB_REPLY_BASE_BYTES = 192,     /* room for replies inside the job: so much, ... */
-    JOB_REPLY_COMMAND_BYTES = 96,   /* ... so much for each command, ... */
-    JOB_REPLY_MAX_BYTES = 4096,     /* ... and no more than this; longer replies take chunks */
-    JOB_PARTS_BYTES = 256,          /* room for the parts of a job with one owner */
+    JOB_REPLY_BASE_BYTES = 192,   /* room for replies inside the job: so much, ... */
+    JOB_REPLY_COMMAND_BYTES = 96, /* ... so much for each command, ... */
+    JOB_REPLY_MAX_BYTES = 4096,   /* ... and no more than this; longer replies take chunks */
+    JOB_PARTS_BYTES = 256,        /* room for the parts of a job with one owner */
 };
 
 enum job_kind {
-    JOB_COMMANDS,  /* one command or a burst */
-    JOB_EXEC,      /* a transaction: atomic, with watches and the array around the replies */
-    JOB_UNWATCH,   /* removes the watch records of a client; no reply */
+    JOB_COMMANDS, /* one command or a burst */
+    JOB_EXEC,     /* a transaction: atomic, with watches and the array around the replies */
+    JOB_UNWATCH,  /* removes the watch records of a client; no reply */
 };
 
 struct job_command {
     const struct command *command;
     struct text *argv;
     uint32_t argc;
-    uint32_t reply_bytes_high;  /* reply_bytes / 2^32 */
-    uint32_t reply_bytes;       /* so that a scattered burst's replies can be put in order */
-    struct call_key key;        /* of a command with one key, computed when it arrived; position 0: none */
+    uint32_t reply_bytes_high; /* reply_bytes / 2^32 */
+    uint32_t reply_bytes;      /* so that a scattered burst's replies can be put in order */
+    struct call_key key; /* of a command with one key, computed when it arrived; position 0: none */
 };
 
-struct job_watch { uint16_t slot; }; /* a slot that holds watch records of the client */
+struct job_watch {
+    uint16_t slot;
+}; /* a slot that holds watch records of the client */
 
 struct job {
     struct mail_wait wait;
     uint16_t home, coordinator;
     uint8_t kind;
-    bool reroute;          /* ownership changed, or a walk goes on: home routes it again */
+    bool reroute; /* ownership changed, or a walk goes on: home routes it again */
     bool second_round;
     bool refused, started;
-    bool asks_all;         /* a command of it asks other workers or the control thread: execution may have to wait */
+    bool
+        asks_all; /* a command of it asks other workers or the control thread: execution may have to wait */
     struct client *client; /* home's; NULL: nobody waits for it */
     struct session session;
     struct job_command *commands;
@@ -57,22 +60,25 @@ struct job {
     uint32_t watch_count;
     struct loan_part *parts; /* ascending by owner */
     struct part_block *block;
-    uint32_t part_count, open; /* open: asks without an answer (first round), or the part whose turn it is (second) */
-    struct call *call;       /* state of a walk that outlives one function call */
-    struct gather *gathers;  /* client/execute.c: of the commands that ask every worker */
+    uint32_t part_count,
+        open; /* open: asks without an answer (first round), or the part whose turn it is (second) */
+    struct call *call;      /* state of a walk that outlives one function call */
+    struct gather *gathers; /* client/execute.c: of the commands that ask every worker */
     uint32_t gathers_open;
-    struct control_ask *control_ask; /* client/execute.c: of a command that asks the control thread */
-    bool begun;              /* watches checked and removed; false when it comes home: it was refused */
-    bool dropped;            /* a watched key had changed: nothing was run */
+    struct control_ask
+        *control_ask; /* client/execute.c: of a command that asks the control thread */
+    bool begun;       /* watches checked and removed; false when it comes home: it was refused */
+    bool dropped;     /* a watched key had changed: nothing was run */
     struct reply_memory reply, walk;
-    struct job *next;        /* lists of the home */
-    uint32_t origin;         /* scattered burst: index in the client's plan */
+    struct job *next; /* lists of the home */
+    uint32_t origin;  /* scattered burst: index in the client's plan */
     _Alignas(8) char parts_room[JOB_PARTS_BYTES];
 };
 
 /* Allocates a job with copies of `count` commands' arguments. NULL: no memory. */
 struct job *job_create(struct worker *worker, enum job_kind kind, const struct session *session,
-                       const struct job_command *commands, uint32_t count, const struct job_watch *watches, uint32_t watch_count);
+                       const struct job_command *commands, uint32_t count,
+                       const struct job_watch *watches, uint32_t watch_count);
 /* Routes a job of this (home) worker: works out slots and owners, chooses the coordinator, starts. It may complete before this returns:
  * then job_done_fn has been called. */
 void job_dispatch(struct worker *worker, struct job *job);
@@ -97,11 +103,11 @@ void job_resume(struct worker *worker, struct job *job);
 /* The slots that a job needs, each once. */
 enum { SLOT_SET_SMALL = 64 };
 struct slot_set {
-    uint16_t *slots;               /* small, or heap */
+    uint16_t *slots; /* small, or heap */
     uint32_t count, capacity;
     bool whole, home, failed, has_bits;
     uint16_t small[SLOT_SET_SMALL];
-    uint64_t bits[256];            /* only when there are more than a few */
+    uint64_t bits[256]; /* only when there are more than a few */
 };
 void slot_set_init(struct slot_set *set);
 void slot_set_add(struct slot_set *set, uint16_t slot);

@@ -18,21 +18,21 @@ struct ring {
 
 enum mail_pool { POOL_JOBS, POOL_LOANS, POOL_CALLS, POOLS };
 
-struct outbox {  /* towards one worker; the sender's */
+struct outbox { /* towards one worker; the sender's */
     struct ring *ring;
-    bool sent;   /* something since the last flush */
+    bool sent; /* something since the last flush */
     struct {
-        uint32_t out;  /* requests whose credit is not back */
+        uint32_t out; /* requests whose credit is not back */
         struct mail_wait *first, *last;
     } pools[POOLS];
 };
 
 struct mailroom {
     uint32_t index, workers, credit;
-    uint32_t next_from;    /* fairness of mail_take */
-    uint32_t unanswered;   /* over all outboxes, loans that are held not counted */
-    uint32_t sent_count;   /* outboxes marked `sent` */
-    struct outbox *out;    /* [workers] */
+    uint32_t next_from;  /* fairness of mail_take */
+    uint32_t unanswered; /* over all outboxes, loans that are held not counted */
+    uint32_t sent_count; /* outboxes marked `sent` */
+    struct outbox *out;  /* [workers] */
 };
 
 int mailroom_create(struct mailroom **room_out, uint32_t index, uint32_t workers, uint32_t size)
@@ -43,7 +43,7 @@ int mailroom_create(struct mailroom **room_out, uint32_t index, uint32_t workers
         return -ENOMEM;
     assert(size >= MAILBOX_SIZE_MIN && (size & (size - 1)) == 0);
     uint32_t ring_size = 2 * size;
-    *room = (struct mailroom){ .index = index, .workers = workers, .credit = size / 4 };
+    *room = (struct mailroom){.index = index, .workers = workers, .credit = size / 4};
     room->out = calloc(workers, sizeof *room->out);
     if (room->out == NULL)
         goto fail;
@@ -86,7 +86,8 @@ static void push(struct worker *worker, uint32_t to, struct mail mail)
 
     if (tail - ring->head_seen > ring->mask) {
         ring->head_seen = atomic_load_explicit(&ring->head, memory_order_acquire);
-        assert(tail - ring->head_seen <= ring->mask); /* the credit rules leave room for everything */
+        assert(tail - ring->head_seen <=
+               ring->mask); /* the credit rules leave room for everything */
     }
     mail.stamp = worker->last_stamp;
     ring->slots[tail & ring->mask] = mail;
@@ -134,7 +135,7 @@ void mail_request(struct worker *worker, uint32_t to, struct mail_wait *wait, ui
     enum mail_pool pool = pool_of(kind);
 
     assert(to != worker->index && to < worker->mail->workers);
-    wait->mail = (struct mail){ .kind = kind, .argument = argument, .body = body };
+    wait->mail = (struct mail){.kind = kind, .argument = argument, .body = body};
     wait->next = NULL;
     if (mail_has_credit(worker, to, kind)) {
         send_request(worker, to, wait->mail);
@@ -150,7 +151,7 @@ void mail_request(struct worker *worker, uint32_t to, struct mail_wait *wait, ui
 
 void mail_answer(struct worker *worker, uint32_t to, uint32_t kind, uint32_t argument, void *body)
 {
-    push(worker, to, (struct mail){ .kind = kind, .argument = argument, .body = body });
+    push(worker, to, (struct mail){.kind = kind, .argument = argument, .body = body});
 }
 
 static void credit_back(struct worker *worker, uint32_t to, enum mail_pool pool)
@@ -168,7 +169,7 @@ static void credit_back(struct worker *worker, uint32_t to, enum mail_pool pool)
 
 void mail_return(struct worker *worker, uint32_t to, void *body)
 {
-    push(worker, to, (struct mail){ .kind = MAIL_LOAN_RETURN, .body = body });
+    push(worker, to, (struct mail){.kind = MAIL_LOAN_RETURN, .body = body});
     credit_back(worker, to, POOL_LOANS);
 }
 

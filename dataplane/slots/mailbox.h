@@ -21,14 +21,14 @@ struct node;
 enum { MAILBOX_SIZE_MIN = 4, MAIL_BATCH_MAX = 16 };
 
 enum mail_kind {
-    MAIL_JOB = 1,       /* request: run this job; body: struct job */
-    MAIL_JOB_DONE,      /* answer: it ran, or must be routed anew */
-    MAIL_LOAN_ASK,      /* request: lend these slots; body: struct loan_part; argument: 1 to wait for them, 0 to refuse if one is busy */
-    MAIL_LOAN_GRANT,    /* answer; keeps the request's credit until the return */
-    MAIL_LOAN_REFUSE,   /* answer; argument: enum loan_refusal */
-    MAIL_LOAN_RETURN,   /* the slots come back, with effects */
-    MAIL_CALL,          /* request: run a function on that worker; body: struct mail_call */
-    MAIL_CALL_DONE,     /* answer */
+    MAIL_JOB = 1,  /* request: run this job; body: struct job */
+    MAIL_JOB_DONE, /* answer: it ran, or must be routed anew */
+    MAIL_LOAN_ASK, /* request: lend these slots; body: struct loan_part; argument: 1 to wait for them, 0 to refuse if one is busy */
+    MAIL_LOAN_GRANT,  /* answer; keeps the request's credit until the return */
+    MAIL_LOAN_REFUSE, /* answer; argument: enum loan_refusal */
+    MAIL_LOAN_RETURN, /* the slots come back, with effects */
+    MAIL_CALL,        /* request: run a function on that worker; body: struct mail_call */
+    MAIL_CALL_DONE,   /* answer */
 };
 
 struct mail {
@@ -59,7 +59,8 @@ int mailroom_create(struct mailroom **room, uint32_t index, uint32_t workers, ui
 void mailroom_destroy(struct mailroom *room);
 
 /* Sends a request to worker `to` (not itself), now or as soon as there is credit. `wait` is linked meanwhile. */
-void mail_request(struct worker *worker, uint32_t to, struct mail_wait *wait, uint32_t kind, uint32_t argument, void *body);
+void mail_request(struct worker *worker, uint32_t to, struct mail_wait *wait, uint32_t kind,
+                  uint32_t argument, void *body);
 /* Would a request of this kind go out at once? Whoever already holds slots asks first and does not wait (except in ascending order of owners). */
 bool mail_has_credit(const struct worker *worker, uint32_t to, uint32_t kind);
 void mail_answer(struct worker *worker, uint32_t to, uint32_t kind, uint32_t argument, void *body);
@@ -69,8 +70,8 @@ void mail_call(struct worker *worker, uint32_t to, struct mail_call *call);
 /* Takes up to `max` mails that arrived, from all workers in turn; returns their number. `from[i]` tells the sender. Credits
  * of answered requests are given back here, and waiting requests sent. */
 unsigned mail_take(struct worker *worker, struct mail *mails, uint32_t *from, unsigned max);
-bool mail_waiting(const struct worker *worker);       /* is there anything to take? */
-bool mail_expecting(const struct worker *worker);     /* requests unanswered: an answer is on its way */
+bool mail_waiting(const struct worker *worker);   /* is there anything to take? */
+bool mail_expecting(const struct worker *worker); /* requests unanswered: an answer is on its way */
 /* Wakes the workers that sleep and were sent something since the last flush. */
 void mail_flush(struct worker *worker);
 

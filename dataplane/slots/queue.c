@@ -14,8 +14,8 @@ int queues_create(struct slot_queues **queues_out, uint32_t slot_count)
     if (queues == NULL)
         return -ENOMEM;
     queues->lines_bytes = slot_count * sizeof *queues->lines;
-    queues->lines = mmap(NULL, queues->lines_bytes, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    queues->lines =
+        mmap(NULL, queues->lines_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (queues->lines == MAP_FAILED) {
         free(queues);
         return -ENOMEM;

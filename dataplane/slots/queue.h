@@ -30,31 +30,33 @@ struct part_ref {
 enum part_state { PART_IDLE, PART_ASKED, PART_QUEUED, PART_HELD };
 
 struct loan_part {
-    struct mail_wait wait;      /* while an ask waits for credit */
-    struct job *job;            /* not looked at by the owner after the return */
+    struct mail_wait wait; /* while an ask waits for credit */
+    struct job *job;       /* not looked at by the owner after the return */
     struct part_block *block;
-    struct loan_part *next;     /* ready list, line behind a whole loan */
-    struct part_ref *refs;      /* [count] */
+    struct loan_part *next; /* ready list, line behind a whole loan */
+    struct part_ref *refs;  /* [count] */
     uint32_t count;
-    uint32_t pending;           /* queues in which it is not first */
+    uint32_t pending; /* queues in which it is not first */
     uint16_t owner;
-    uint8_t state;              /* enum part_state, as the coordinator sees it */
+    uint8_t state; /* enum part_state, as the coordinator sees it */
     bool whole;
-    bool given;                 /* the home's slots, lent with the job itself */
-    bool asked_by_mail;         /* the coordinator is another worker */
+    bool given;         /* the home's slots, lent with the job itself */
+    bool asked_by_mail; /* the coordinator is another worker */
     struct effects effects;
 };
 
-struct slot_line { struct part_ref *first, *last; };
+struct slot_line {
+    struct part_ref *first, *last;
+};
 
-struct slot_queues {  /* of one worker; other modules only ask slots_busy and queues_any_busy */
-    uint64_t busy[256];          /* bit: the slot's line is not empty */
-    struct loan_part *whole;     /* waits for every slot, or holds them */
+struct slot_queues {    /* of one worker; other modules only ask slots_busy and queues_any_busy */
+    uint64_t busy[256]; /* bit: the slot's line is not empty */
+    struct loan_part *whole; /* waits for every slot, or holds them */
     uint32_t busy_slots;
     bool whole_held;
     struct loan_part *behind_first, *behind_last;
     struct loan_part *ready_first, *ready_last;
-    struct slot_line *lines;     /* [slot], zero pages until used */
+    struct slot_line *lines; /* [slot], zero pages until used */
     size_t lines_bytes;
 };
 
@@ -67,7 +69,7 @@ static inline bool queues_slot_busy(const struct slot_queues *queues, uint16_t s
     return queues->whole != NULL || (queues->busy[slot / 64] >> (slot % 64) & 1) != 0;
 }
 bool slots_busy(const struct worker *worker, uint16_t slot);
-bool queues_any_busy(const struct worker *worker);  /* false: no slot of this worker is busy */
+bool queues_any_busy(const struct worker *worker); /* false: no slot of this worker is busy */
 /* Are all slots of the part free? Then whoever runs to completion without yielding need not take them. */
 bool queues_part_free(const struct worker *worker, const struct loan_part *part);
 

@@ -31,7 +31,7 @@ static void send_open(struct worker *worker)
     struct ticket_mail *mail = worker->tickets_out;
 
     worker->tickets_out = NULL;
-    mail->call = (struct mail_call){ .run = tickets_there, .done = tickets_done, .argument = mail };
+    mail->call = (struct mail_call){.run = tickets_there, .done = tickets_done, .argument = mail};
     mail_call(worker, mail->to, &mail->call);
 }
 
@@ -43,7 +43,8 @@ void tickets_flush(struct worker *worker)
 
 void expire_ticket_elsewhere(struct worker *worker, uint32_t owner, struct wheel_ticket ticket)
 {
-    if (worker->tickets_out != NULL && (worker->tickets_out->to != owner || worker->tickets_out->count == TICKETS_VECTOR))
+    if (worker->tickets_out != NULL &&
+        (worker->tickets_out->to != owner || worker->tickets_out->count == TICKETS_VECTOR))
         send_open(worker);
     if (worker->tickets_out == NULL) {
         worker->tickets_out = calloc(1, sizeof *worker->tickets_out);

@@ -45,11 +45,7 @@ static bool is_key(const struct watch_record *record, uint32_t db, uint64_t hash
            memcmp(record->key, key.data, key.len_bytes) == 0;
 }
 
-enum presence {
-    ABSENT,
-    ALIVE,
-    RUN_OUT
-};
+enum presence { ABSENT, ALIVE, RUN_OUT };
 
 static enum presence presence(const struct keyspace *keyspace, uint16_t slot, uint64_t hash,
                               struct text key, int64_t now_unix_ms)

@@ -21,9 +21,7 @@ struct keyspace;
 struct memory;
 struct node;
 
-enum {
-    WATCH_BUCKETS_MIN = 4
-};
+enum { WATCH_BUCKETS_MIN = 4 };
 
 /* Records that the client watches the key as it is now; a second WATCH of the same key changes
  * nothing. 0 or -ENOMEM. */

@@ -189,7 +189,7 @@ static struct entry header_for(struct entry before, const struct value *value, b
         value->encoding != ENTRY_ENC_INT && value->text.len_bytes > ENTRY_EMBED_MAX_BYTES;
 
     before.type_encoding = (uint8_t)(ENTRY_STRING | value->encoding << 4);
-    before.flags &= (uint8_t)~(ENTRY_EXPIRES | ENTRY_POINTER);
+    before.flags &= (uint8_t) ~(ENTRY_EXPIRES | ENTRY_POINTER);
     before.flags |= (uint8_t)((expires ? ENTRY_EXPIRES : 0) | (is_long ? ENTRY_POINTER : 0));
     before.value_len = has_field(&before) ? 0 : (uint16_t)value->text.len_bytes;
     return before;

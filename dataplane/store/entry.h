@@ -146,7 +146,8 @@ struct entry *entry_copy(struct memory *memory, const struct entry *entry, struc
 /* The same without copying a long string, in three steps, so that the ones that may fail come first: the
  * new entry, with a long string still missing (until the second step it may only be placed in a table, or
  * freed); both entries have the string; the old one has it no more and is to be freed. */
-struct entry *entry_rename(struct memory *memory, const struct entry *entry, struct text key, int64_t expiry_unix_ms);
+struct entry *entry_rename(struct memory *memory, const struct entry *entry, struct text key,
+                           int64_t expiry_unix_ms);
 void entry_rename_share(struct entry *renamed, const struct entry *entry);
 void entry_rename_done(struct entry *entry);
 void entry_free(struct memory *memory, struct entry *entry);

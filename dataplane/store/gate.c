@@ -77,8 +77,8 @@ static void count_deadline(_Atomic uint64_t *sum_ms, int64_t before, int64_t aft
 {
     if (after != before)
         atomic_store_explicit(sum_ms,
-                              atomic_load_explicit(sum_ms, memory_order_relaxed) +
-                                  (uint64_t)after - (uint64_t)before,
+                              atomic_load_explicit(sum_ms, memory_order_relaxed) + (uint64_t)after -
+                                  (uint64_t)before,
                               memory_order_relaxed);
 }
 
@@ -349,8 +349,7 @@ char *key_string_writable(struct call *call, struct key *key, size_t len_bytes)
     look_again(call, key);
     int64_t before = key_expiry(key);
 
-    if (!stands_now(call, key, entry_string_writable(memory, key->entry, len_bytes, &data),
-                    before))
+    if (!stands_now(call, key, entry_string_writable(memory, key->entry, len_bytes, &data), before))
         return NULL;
     return data;
 }

@@ -100,8 +100,8 @@ int64_t keyspace_mean_ttl_ms(const struct keyspace *keyspace, int64_t now_unix_m
     uint64_t deadlines_ms = 0;
 
     for (unsigned i = 0; i < KEYSPACE_WORKERS_MAX; i++)
-        deadlines_ms += atomic_load_explicit(&keyspace->counts[i].deadlines_ms,
-                                             memory_order_relaxed);
+        deadlines_ms +=
+            atomic_load_explicit(&keyspace->counts[i].deadlines_ms, memory_order_relaxed);
     /* The sum of deadlines may wrap, the sum of what is left does not. */
     int64_t left_ms = (int64_t)(deadlines_ms - (uint64_t)expires * (uint64_t)now_unix_ms);
     return expires == 0 || left_ms < 0 ? 0 : left_ms / expires;

@@ -21,11 +21,7 @@
 #include "dataplane/store/table.h"
 #include "dataplane/store/wheel.h"
 
-enum {
-    SLOTS = 16384,
-    SLOT_WORDS = SLOTS / 64,
-    KEYSPACE_WORKERS_MAX = 128
-};
+enum { SLOTS = 16384, SLOT_WORDS = SLOTS / 64, KEYSPACE_WORKERS_MAX = 128 };
 
 struct slot { /* one cache line */
     struct table table;

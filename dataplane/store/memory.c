@@ -419,7 +419,7 @@ void *memory_alloc(struct memory *memory, size_t size_bytes)
 
     if (page == NULL && (page = slab_refill(memory, class)) == NULL)
         return NULL;
-    count(memory, (int64_t)class * MEMORY_STEP_BYTES);
+    count(memory, (int64_t) class * MEMORY_STEP_BYTES);
     return slab_take(memory, page);
 }
 

@@ -116,8 +116,8 @@ struct ur_stream {
     unsigned operations;      /* with the kernel, of connections and listeners */
     unsigned gathers_used;
     struct ur_conn *conns;
-    struct ur_conn *graves; /* STREAM_CLOSED delivered: freed at the next poll */
-    struct ur_held *given;  /* delivered: freed at the next poll */
+    struct ur_conn *graves;     /* STREAM_CLOSED delivered: freed at the next poll */
+    struct ur_held *given;      /* delivered: freed at the next poll */
     struct ur_conn *sweep_next; /* looked at next; NULL: the first */
     uint64_t sweep_at_us;
     struct ur_list ready;   /* something to deliver */

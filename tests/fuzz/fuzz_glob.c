@@ -8,9 +8,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum {
-    STEPS_MAX = 200000
-};
+enum { STEPS_MAX = 200000 };
 
 /* Matches stars by trying all lengths, everything else by glob_match itself on single elements.
  * Gives up (and says so) after STEPS_MAX steps. */

@@ -38,7 +38,7 @@ struct harness {
     bool threads;
     int64_t now_unix_ms; /* as in the options; a test may change it */
     bool long_turns;     /* without threads: every turn has overspent before it begins */
-    _Atomic bool stop; /* for the program's own threads */
+    _Atomic bool stop;   /* for the program's own threads */
 };
 
 struct harness *harness_create(const struct harness_options *options);
@@ -87,9 +87,9 @@ struct peer {
     struct pipe *pipe;
     char *in, *out;
     size_t in_start, in_end, in_capacity, out_len, out_capacity;
-    bool closed;         /* the worker has closed it */
-    bool may_be_closed;  /* and that is no failure */
-    char last[256];      /* the last command, for messages */
+    bool closed;        /* the worker has closed it */
+    bool may_be_closed; /* and that is no failure */
+    char last[256];     /* the last command, for messages */
 };
 
 struct peer *peer_create(struct harness *harness, uint32_t worker);

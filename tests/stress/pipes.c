@@ -22,14 +22,14 @@ struct queue { /* of bytes */
 
 struct pipe { /* what both ends see; freed by the last */
     pthread_mutex_t mutex;
-    pthread_cond_t changed;    /* for the client's end */
-    struct stream *stream;     /* NULL once it is destroyed */
+    pthread_cond_t changed; /* for the client's end */
+    struct stream *stream;  /* NULL once it is destroyed */
     struct queue to_worker, to_client;
-    bool ended, gone, reset;   /* by the client */
-    bool closed;               /* by the worker */
+    bool ended, gone, reset; /* by the client */
+    bool closed;             /* by the worker */
     unsigned ends;
     uint32_t listener_id;
-    struct pipe *next;         /* waits to be accepted */
+    struct pipe *next; /* waits to be accepted */
 };
 
 struct piece { /* output that is pending */
@@ -45,7 +45,7 @@ struct pipe_conn {
     struct pipe *pipe;
     struct pipe_conn *next;
     struct piece *first, *last;
-    char *room;                /* reserved */
+    char *room; /* reserved */
     bool paused, closing, at_once, wants_drained, end_told, broken, closed_told;
     unsigned starve_after, starve;
 };
@@ -58,7 +58,7 @@ struct stream {
     struct pipe_conn *conns;
     char *data[STREAM_EVENTS_MAX]; /* of the last poll's events */
     unsigned data_count;
-    _Atomic uint64_t tear_seed;    /* taken over with the next connection */
+    _Atomic uint64_t tear_seed; /* taken over with the next connection */
     uint64_t tear;
     unsigned starve_after, starve;
     struct stream_counters counters;
@@ -195,8 +195,8 @@ ssize_t pipe_send(struct pipe *pipe, const char *data, size_t len_bytes, int64_t
             queue_put(&pipe->to_worker, data + sent, room);
             sent += room;
             pipe_signal(pipe);
-        } else if (timeout_ms == 0 || pthread_cond_timedwait(&pipe->changed, &pipe->mutex,
-                                                             &deadline) == ETIMEDOUT) {
+        } else if (timeout_ms == 0 ||
+                   pthread_cond_timedwait(&pipe->changed, &pipe->mutex, &deadline) == ETIMEDOUT) {
             break;
         }
     }
@@ -439,8 +439,10 @@ static void tell_bytes(struct stream *stream, struct pipe_conn *conn, struct str
     stream->data[stream->data_count++] = data;
     stream_count(&stream->counters.rx_bytes, part);
     pthread_cond_signal(&pipe->changed);
-    *event = (struct stream_event){
-        .kind = STREAM_BYTES, .conn = &conn->base, .data = data, .len_bytes = (uint32_t)part};
+    *event = (struct stream_event){.kind = STREAM_BYTES,
+                                   .conn = &conn->base,
+                                   .data = data,
+                                   .len_bytes = (uint32_t)part};
 }
 
 /* With the pipe's mutex held. */
@@ -500,8 +502,9 @@ static bool accept_one(struct stream *stream, struct stream_event *event)
     conn->next = stream->conns;
     stream->conns = conn;
     stream_count(&stream->counters.accepted, 1);
-    *event = (struct stream_event){
-        .kind = STREAM_ACCEPTED, .conn = &conn->base, .listener_id = pipe->listener_id};
+    *event = (struct stream_event){.kind = STREAM_ACCEPTED,
+                                   .conn = &conn->base,
+                                   .listener_id = pipe->listener_id};
     return true;
 }
 

@@ -15,7 +15,7 @@
 enum {
     WORKERS = 4,
     RUN_MS = 3000,
-    OUTSTANDING = 40,  /* of each worker, most of them waiting for credit */
+    OUTSTANDING = 40, /* of each worker, most of them waiting for credit */
     KINDS = 3,
     BATCH = 16,
     SLEEP_US = 2000000,

@@ -11,8 +11,8 @@ enum {
     RUN_MS = 6000,
     WORKERS = 4,
     CLIENTS = 10,
-    MOVES = 40,          /* in one pipeline */
-    KEYS = 400,          /* with a deadline, written while slots move */
+    MOVES = 40, /* in one pipeline */
+    KEYS = 400, /* with a deadline, written while slots move */
     EXPIRE_LATE_MS = 2000,
 };
 

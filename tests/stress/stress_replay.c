@@ -108,8 +108,10 @@ static void replay(struct harness *harness, int fd)
 /* Time stands still there: what has run out in the first node was deleted by its journal. */
 static bool same_again(const struct harness *first, int fd, uint32_t workers, uint64_t seed)
 {
-    struct harness *second = harness_create(&(struct harness_options){
-        .workers = workers, .tear = seed, .now_unix_ms = first->node->started_unix_ms});
+    struct harness *second =
+        harness_create(&(struct harness_options){.workers = workers,
+                                                 .tear = seed,
+                                                 .now_unix_ms = first->node->started_unix_ms});
 
     replay(second, fd);
     harness_stop(second);

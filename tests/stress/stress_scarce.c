@@ -67,30 +67,73 @@ static void add_command(struct visitor *visitor, struct peer *peer)
     unsigned c = dice_below(&visitor->dice, KEYS);
 
     switch (dice_below(&visitor->dice, 22)) {
-    case 0: peer_add(peer, "SET k:%u value", a); break;
-    case 1: peer_add(peer, "MSET k:%u 1 k:%u 2 k:%u 3", a, b, c); break;
-    case 2: peer_add(peer, "MGET k:%u k:%u k:%u", a, b, c); break;
-    case 3: peer_add(peer, "DEL k:%u k:%u", a, b); break;
-    case 4: peer_add(peer, "WATCH k:%u k:%u", a, b); break;
-    case 5: peer_add(peer, "UNWATCH"); break;
-    case 6: peer_add(peer, "MULTI"); break;
-    case 7: peer_add(peer, "EXEC"); break;
-    case 8: peer_add(peer, "DISCARD"); break;
-    case 9: peer_add(peer, "COPY k:%u k:%u REPLACE", a, b); break;
-    case 10: peer_add(peer, "RENAME k:%u k:%u", a, b); break;
-    case 11: peer_add(peer, "SETRANGE k:%u 100000 x", a); break;
-    case 12: peer_add(peer, "APPEND k:%u xxxxxxxxxxxxxxxxxxxxxxxxxxxx", a); break;
-    case 13: peer_add(peer, "BITOP OR k:%u k:%u k:%u", a, b, c); break;
-    case 14: peer_add(peer, "PEXPIRE k:%u %u", a, 1 + b * 4); break;
-    case 15: peer_add(peer, "KEYS *"); break;
-    case 16: peer_add(peer, "SCAN 0 COUNT 100"); break;
-    case 17: peer_add(peer, "CLIENT LIST"); break;
-    case 18: peer_add(peer, "FLUSHDB"); break;
-    case 19: peer_add(peer, "GET k:%u", a); break;
-    case 20: peer_add(peer, "POLLUX MOVE-SLOT %u %u", dice_below(&visitor->dice, SLOTS),
-                      dice_below(&visitor->dice, WORKERS));
+    case 0:
+        peer_add(peer, "SET k:%u value", a);
         break;
-    case 21: peer_add(peer, "SWAPDB 0 1"); break;
+    case 1:
+        peer_add(peer, "MSET k:%u 1 k:%u 2 k:%u 3", a, b, c);
+        break;
+    case 2:
+        peer_add(peer, "MGET k:%u k:%u k:%u", a, b, c);
+        break;
+    case 3:
+        peer_add(peer, "DEL k:%u k:%u", a, b);
+        break;
+    case 4:
+        peer_add(peer, "WATCH k:%u k:%u", a, b);
+        break;
+    case 5:
+        peer_add(peer, "UNWATCH");
+        break;
+    case 6:
+        peer_add(peer, "MULTI");
+        break;
+    case 7:
+        peer_add(peer, "EXEC");
+        break;
+    case 8:
+        peer_add(peer, "DISCARD");
+        break;
+    case 9:
+        peer_add(peer, "COPY k:%u k:%u REPLACE", a, b);
+        break;
+    case 10:
+        peer_add(peer, "RENAME k:%u k:%u", a, b);
+        break;
+    case 11:
+        peer_add(peer, "SETRANGE k:%u 100000 x", a);
+        break;
+    case 12:
+        peer_add(peer, "APPEND k:%u xxxxxxxxxxxxxxxxxxxxxxxxxxxx", a);
+        break;
+    case 13:
+        peer_add(peer, "BITOP OR k:%u k:%u k:%u", a, b, c);
+        break;
+    case 14:
+        peer_add(peer, "PEXPIRE k:%u %u", a, 1 + b * 4);
+        break;
+    case 15:
+        peer_add(peer, "KEYS *");
+        break;
+    case 16:
+        peer_add(peer, "SCAN 0 COUNT 100");
+        break;
+    case 17:
+        peer_add(peer, "CLIENT LIST");
+        break;
+    case 18:
+        peer_add(peer, "FLUSHDB");
+        break;
+    case 19:
+        peer_add(peer, "GET k:%u", a);
+        break;
+    case 20:
+        peer_add(peer, "POLLUX MOVE-SLOT %u %u", dice_below(&visitor->dice, SLOTS),
+                 dice_below(&visitor->dice, WORKERS));
+        break;
+    case 21:
+        peer_add(peer, "SWAPDB 0 1");
+        break;
     }
 }
 

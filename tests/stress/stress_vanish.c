@@ -15,8 +15,8 @@ static bool stress(uint32_t mailbox_size, unsigned run_ms, uint64_t seed)
     struct harness *harness = harness_create(&(struct harness_options){
         .workers = WORKERS, .mailbox_size = mailbox_size, .tear = seed, .threads = true});
     struct workload *workload =
-        workload_start(harness, CLIENTS,
-                       WORK_DATABASES | WORK_VANISH | WORK_PAUSE | WORK_MONITOR, seed);
+        workload_start(harness, CLIENTS, WORK_DATABASES | WORK_VANISH | WORK_PAUSE | WORK_MONITOR,
+                       seed);
 
     wait_ms(run_ms);
     printf("mailboxes of %u: ", mailbox_size);

@@ -363,32 +363,84 @@ static void add_noise(struct workload_client *client)
     unsigned c = below(client, NOISE_KEYS), ms = 1 + below(client, 300);
 
     switch (below(client, 26)) {
-    case 0: peer_add(peer, "SET n:%u value%u", a, b); break;
-    case 1: peer_add(peer, "SET n:%u %u PX %u", a, b, ms); break;
-    case 2: peer_add(peer, "GET n:%u", a); break;
-    case 3: peer_add(peer, "DEL n:%u n:%u n:%u", a, b, c); break;
-    case 4: peer_add(peer, "UNLINK n:%u n:%u", a, b); break;
-    case 5: peer_add(peer, "COPY n:%u n:%u REPLACE", a, b); break;
-    case 6: peer_add(peer, "RENAME n:%u n:%u", a, b); break;
-    case 7: peer_add(peer, "RENAMENX n:%u n:%u", a, b); break;
-    case 8: peer_add(peer, "BITOP XOR n:%u n:%u n:%u", a, b, c); break;
-    case 9: peer_add(peer, "MSETNX n:%u 1 n:%u 2 n:%u 3", a, b, c); break;
-    case 10: peer_add(peer, "MSET n:%u 1 n:%u 2 n:%u 3", a, b, c); break;
-    case 11: peer_add(peer, "MGET n:%u n:%u n:%u", a, b, c); break;
-    case 12: peer_add(peer, "PEXPIRE n:%u %u", a, ms); break;
-    case 13: peer_add(peer, "PERSIST n:%u", a); break;
-    case 14: peer_add(peer, "APPEND n:%u xyz", a); break;
-    case 15: peer_add(peer, "EXISTS n:%u n:%u n:%u", a, b, c); break;
-    case 16: peer_add(peer, "TOUCH n:%u n:%u", a, b); break;
-    case 17: peer_add(peer, "SETRANGE n:%u %u abc", a, b); break;
-    case 18: peer_add(peer, "GETDEL n:%u", a); break;
-    case 19: peer_add(peer, "GETEX n:%u PX %u", a, ms); break;
-    case 20: peer_add(peer, "MOVE n:%u %u", a, 1 + below(client, 2)); break;
-    case 21: peer_add(peer, "COPY n:%u n:%u DB %u", a, b, 1 + below(client, 2)); break;
-    case 22: peer_add(peer, "INCR n:%u", a); break;
-    case 23: peer_add(peer, "SETBIT n:%u %u 1", a, b); break;
-    case 24: peer_add(peer, "LCS n:%u n:%u", a, b); break;
-    case 25: peer_add(peer, "PTTL n:%u", a); break;
+    case 0:
+        peer_add(peer, "SET n:%u value%u", a, b);
+        break;
+    case 1:
+        peer_add(peer, "SET n:%u %u PX %u", a, b, ms);
+        break;
+    case 2:
+        peer_add(peer, "GET n:%u", a);
+        break;
+    case 3:
+        peer_add(peer, "DEL n:%u n:%u n:%u", a, b, c);
+        break;
+    case 4:
+        peer_add(peer, "UNLINK n:%u n:%u", a, b);
+        break;
+    case 5:
+        peer_add(peer, "COPY n:%u n:%u REPLACE", a, b);
+        break;
+    case 6:
+        peer_add(peer, "RENAME n:%u n:%u", a, b);
+        break;
+    case 7:
+        peer_add(peer, "RENAMENX n:%u n:%u", a, b);
+        break;
+    case 8:
+        peer_add(peer, "BITOP XOR n:%u n:%u n:%u", a, b, c);
+        break;
+    case 9:
+        peer_add(peer, "MSETNX n:%u 1 n:%u 2 n:%u 3", a, b, c);
+        break;
+    case 10:
+        peer_add(peer, "MSET n:%u 1 n:%u 2 n:%u 3", a, b, c);
+        break;
+    case 11:
+        peer_add(peer, "MGET n:%u n:%u n:%u", a, b, c);
+        break;
+    case 12:
+        peer_add(peer, "PEXPIRE n:%u %u", a, ms);
+        break;
+    case 13:
+        peer_add(peer, "PERSIST n:%u", a);
+        break;
+    case 14:
+        peer_add(peer, "APPEND n:%u xyz", a);
+        break;
+    case 15:
+        peer_add(peer, "EXISTS n:%u n:%u n:%u", a, b, c);
+        break;
+    case 16:
+        peer_add(peer, "TOUCH n:%u n:%u", a, b);
+        break;
+    case 17:
+        peer_add(peer, "SETRANGE n:%u %u abc", a, b);
+        break;
+    case 18:
+        peer_add(peer, "GETDEL n:%u", a);
+        break;
+    case 19:
+        peer_add(peer, "GETEX n:%u PX %u", a, ms);
+        break;
+    case 20:
+        peer_add(peer, "MOVE n:%u %u", a, 1 + below(client, 2));
+        break;
+    case 21:
+        peer_add(peer, "COPY n:%u n:%u DB %u", a, b, 1 + below(client, 2));
+        break;
+    case 22:
+        peer_add(peer, "INCR n:%u", a);
+        break;
+    case 23:
+        peer_add(peer, "SETBIT n:%u %u 1", a, b);
+        break;
+    case 24:
+        peer_add(peer, "LCS n:%u n:%u", a, b);
+        break;
+    case 25:
+        peer_add(peer, "PTTL n:%u", a);
+        break;
     }
 }
 
@@ -424,9 +476,10 @@ static bool databases(struct workload_client *client)
 /* Commands that ask or walk all workers. */
 static bool whole(struct workload_client *client)
 {
-    static const char *const lines[] = {"DBSIZE",      "RANDOMKEY",     "KEYS n:1*", "SCAN 0 COUNT 30",
-                                        "CLIENT LIST", "POLLUX SLOTS",  "CLIENT ID", "CLIENT INFO",
-                                        "INFO",        "CLUSTER SLOTS", "COMMAND COUNT"};
+    static const char *const lines[] = {"DBSIZE",          "RANDOMKEY",    "KEYS n:1*",
+                                        "SCAN 0 COUNT 30", "CLIENT LIST",  "POLLUX SLOTS",
+                                        "CLIENT ID",       "CLIENT INFO",  "INFO",
+                                        "CLUSTER SLOTS",   "COMMAND COUNT"};
 
     peer_add(client->peer, "SELECT %u", 1 + below(client, 2));
     peer_add(client->peer, "%s", lines[below(client, sizeof lines / sizeof *lines)]);
@@ -456,17 +509,31 @@ static void leave(struct workload_client *client)
     atomic_fetch_add_explicit(&client->workload->ended, 1, memory_order_relaxed);
     for (unsigned i = below(client, 4); i > 0 && !peer->closed; i--) {
         switch (below(client, 5)) {
-        case 0: peer_add(peer, "WATCH acct:1 acct:2 acct:3"); break;
-        case 1: peer_add(peer, "MULTI"); break;
-        case 2: peer_add(peer, "MGET acct:1 acct:2 acct:3 acct:4"); break;
-        case 3: peer_add(peer, "KEYS *"); break;
-        case 4: peer_add_raw(peer, "*3\r\n$3\r\nSET\r\n$1\r\n", 17); break;
+        case 0:
+            peer_add(peer, "WATCH acct:1 acct:2 acct:3");
+            break;
+        case 1:
+            peer_add(peer, "MULTI");
+            break;
+        case 2:
+            peer_add(peer, "MGET acct:1 acct:2 acct:3 acct:4");
+            break;
+        case 3:
+            peer_add(peer, "KEYS *");
+            break;
+        case 4:
+            peer_add_raw(peer, "*3\r\n$3\r\nSET\r\n$1\r\n", 17);
+            break;
         }
         peer_flush(peer);
     }
     switch (below(client, 3)) {
-    case 0: peer_close(peer); break;
-    case 1: peer_reset(peer); break;
+    case 0:
+        peer_close(peer);
+        break;
+    case 1:
+        peer_reset(peer);
+        break;
     case 2: /* everything that was asked is answered, then the worker closes */
         pipe_end(peer->pipe);
         while (!peer->closed)
@@ -478,8 +545,8 @@ static void leave(struct workload_client *client)
 
 static bool kill_someone(struct workload_client *client)
 {
-    uint64_t next =
-        atomic_load_explicit(&client->workload->harness->node->next_client_id, memory_order_relaxed);
+    uint64_t next = atomic_load_explicit(&client->workload->harness->node->next_client_id,
+                                         memory_order_relaxed);
 
     peer_send(client->peer, "CLIENT KILL ID %llu",
               (unsigned long long)(next - 1 - below(client, next > 30 ? 30 : (uint32_t)next - 1)));

@@ -32,7 +32,7 @@ struct workload_client {
     struct peer *peer;
     struct dice dice;
     unsigned index, generation;
-    uint64_t counters[4];   /* what the next INCR is above */
+    uint64_t counters[4]; /* what the next INCR is above */
     uint64_t slowest_us;
 };
 

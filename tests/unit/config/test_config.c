@@ -9,9 +9,7 @@
 #include "config/config.h"
 #include "config/directive.h"
 
-enum {
-    TEXT_MAX = 16384
-};
+enum { TEXT_MAX = 16384 };
 
 /* What config_get emits, as "name=value\n" lines. */
 struct seen {

@@ -121,9 +121,7 @@ static double cpu_seconds(void)
 /* Patterns that explode in a matcher that goes back, or overflow the stack of one that recurses. */
 Test(glob, hostile_patterns_stay_cheap)
 {
-    enum {
-        LEN = 1 << 17
-    };
+    enum { LEN = 1 << 17 };
     char *pattern = malloc(LEN);
     char *string = malloc(LEN);
     double started = cpu_seconds();

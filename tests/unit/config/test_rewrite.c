@@ -10,9 +10,7 @@
 #include "config/load.h"
 #include "config/rewrite.h"
 
-enum {
-    TEXT_MAX = 8192
-};
+enum { TEXT_MAX = 8192 };
 
 static char folder[] = "/tmp/pollux-rewrite-XXXXXX";
 

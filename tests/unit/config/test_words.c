@@ -5,9 +5,7 @@
 
 #include "config/words.h"
 
-enum {
-    WORDS_MAX = 8
-};
+enum { WORDS_MAX = 8 };
 
 /* Splits a copy of `line` and compares with the words, separated by '|'; "!" stands for -EINVAL. */
 static void expect(const char *line, size_t len, const char *expected)
@@ -129,9 +127,7 @@ Test(words, quoting_never_writes_past_its_room)
 
 Test(words, a_giant_line_is_split_in_one_pass)
 {
-    enum {
-        LEN = 8 << 20
-    };
+    enum { LEN = 8 << 20 };
     char *line = malloc(LEN);
     struct words_span word;
 

@@ -305,7 +305,8 @@ Test(expire, a_long_backlog_leaves_most_of_the_core_to_commands)
         cr_assert_leq(worked_us, (now_us - began_us) / 2, "%lu of %lu us", (unsigned long)worked_us,
                       (unsigned long)(now_us - began_us));
     /* A quarter of the core, however much of it this process is given. */
-    for (uint64_t deadline_us = clock_now_us() + 30000000; keys() > 0 && clock_now_us() < deadline_us;)
+    for (uint64_t deadline_us = clock_now_us() + 30000000;
+         keys() > 0 && clock_now_us() < deadline_us;)
         fixture_background(f);
     cr_assert_eq(keys(), 0);
 }

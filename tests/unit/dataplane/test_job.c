@@ -392,10 +392,10 @@ Test(job, a_refused_burst_answers_each_of_its_commands)
     struct job_command commands[COMMANDS];
 
     for (unsigned i = 0; i < COMMANDS; i++)
-        commands[i] = (struct job_command){
-            .command = command_find(h->node->commands, argv[0]), .argv = argv, .argc = 2};
-    struct job *job =
-        job_create(worker, JOB_COMMANDS, &session, commands, COMMANDS, NULL, 0);
+        commands[i] = (struct job_command){.command = command_find(h->node->commands, argv[0]),
+                                           .argv = argv,
+                                           .argc = 2};
+    struct job *job = job_create(worker, JOB_COMMANDS, &session, commands, COMMANDS, NULL, 0);
     job_refuse(job, "-OOM nothing left");
     uint64_t bytes = 0;
     for (unsigned i = 0; i < COMMANDS; i++) {

@@ -5,10 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    ROOM = 64,
-    LOG_BYTES = 1 << 16
-};
+enum { ROOM = 64, LOG_BYTES = 1 << 16 };
 
 static const struct resp_limits open_limits = {.bulk_max_bytes = 512 * 1024 * 1024};
 static const struct resp_limits anonymous_limits = {.bulk_max_bytes = 512 * 1024 * 1024,
@@ -374,10 +371,7 @@ Test(resp, an_announced_count_costs_nothing_until_arguments_come)
 
 Test(resp, a_million_arguments_in_small_pieces_are_linear_work, .timeout = 20)
 {
-    enum {
-        COUNT = 1000000,
-        PIECE = 11
-    };
+    enum { COUNT = 1000000, PIECE = 11 };
     size_t len, consumed = 0;
     char *bytes = long_command(COUNT, &len);
     struct resp_parser parser = {0};

@@ -70,8 +70,8 @@ Test(transaction, errors_while_queueing_spoil_it)
     peer_add(peer, "EXEC");
     peer_add(peer, "EXISTS %s", near);
     peer_flush(peer);
-    cr_assert(
-        peer_got(peer, "+OK\r\n+OK\r\n-ERR wrong number of arguments for 'set' command\r\n"
+    cr_assert(peer_got(peer,
+                       "+OK\r\n+OK\r\n-ERR wrong number of arguments for 'set' command\r\n"
                        "+QUEUED\r\n-EXECABORT Transaction discarded because of previous errors.\r\n"
                        ":0\r\n"));
     cr_assert_eq(records(), 0);
