@@ -1,8 +1,9 @@
 /* Table: the hash table of one slot and database (and later of large sets and hashes).
  * Shape:     an array of buckets, one cache line each: 7 places for an entry's address, 7 hash
  *            bytes, one byte of presence bits with the overflow bit. Home bucket = high 64 bits
- *            of (hash * bucket count), so hash order is bucket order for every size, and a
- *            cursor is a position in hash order that survives each resize. An entry that finds
+ *            of (position * bucket count), the position being the hash's high 39 bits: hash
+ *            order is bucket order for every size, and a cursor is a position that survives
+ *            each resize. An entry that finds
  *            its home full goes to the next bucket (wrapping) and sets the overflow bit of those
  *            it passed.
  * Sizes:     1 to 16 buckets in single steps, then steps of an eighth to a quarter.
@@ -60,9 +61,17 @@ static inline struct entry *table_at(struct table_place place)
 
 uint64_t table_hash(uint64_t seed, struct text key); /* XXH3 with the node's random seed */
 
+/* Only the position counts, so no bucket ends within one: a walk meets each entry once. */
+static inline uint32_t table_home_among(uint32_t bucket_count, uint64_t hash)
+{
+    uint64_t position = hash >> (64 - TABLE_CURSOR_BITS) << (64 - TABLE_CURSOR_BITS);
+
+    return (uint32_t)(((unsigned __int128)position * bucket_count) >> 64);
+}
+
 static inline uint32_t table_home(const struct table *table, uint64_t hash)
 {
-    return (uint32_t)(((unsigned __int128)hash * table->bucket_count) >> 64);
+    return table_home_among(table->bucket_count, hash);
 }
 
 static inline void table_prefetch_bucket(const struct table *table, uint64_t hash)
@@ -89,9 +98,9 @@ struct entry *table_remove(struct table *table, struct memory *memory, uint64_t 
 /* Moves up to `buckets` buckets of a table that is growing or shrinking; true while more remain. */
 bool table_step(struct table *table, struct memory *memory, uint64_t seed, unsigned buckets);
 
-/* Visits every entry whose home lies at `cursor` (a position of TABLE_CURSOR_BITS bits; the home
- * bucket that covers it), and returns the next position, 0 at the end (as for a cursor out of
- * range). Entries present throughout a whole iteration are visited at least once whatever
+/* Visits every entry from position `cursor` (the high TABLE_CURSOR_BITS bits of the hash) to the end
+ * of the home bucket that covers it, and returns the next position, 0 at the end (as for a cursor
+ * out of range). Entries present throughout a whole iteration are visited exactly once whatever
  * happens to the table in between. `visit` must not change the table. */
 uint64_t table_scan(const struct table *table, uint64_t seed, uint64_t cursor,
                     void (*visit)(void *arg, struct entry *entry), void *arg);

@@ -129,7 +129,7 @@ static inline void bucket_prefetch_entries(const struct table_bucket *bucket)
 
 static inline uint32_t home_of(struct array array, uint64_t hash)
 {
-    return (uint32_t)(((unsigned __int128)hash * array.count) >> 64);
+    return table_home_among(array.count, hash);
 }
 
 /* The home of an entry, from the bits beside its address where they suffice: they leave it open

@@ -15,9 +15,13 @@ typedef void visit_fn(void *arg, struct entry *entry);
 
 /* ---- going over all ---- */
 
-/* Visits the entries whose home is `home`. */
-static void array_visit_home(struct array array, uint64_t seed, uint32_t home, visit_fn *visit,
-                             void *arg)
+struct span { /* of hashes, both ends included */
+    uint64_t low, high;
+};
+
+/* Visits the entries whose home is `home`; with a span only those within. */
+static void array_visit_home(struct array array, uint64_t seed, uint32_t home,
+                             const struct span *span, visit_fn *visit, void *arg)
 {
     uint32_t before = home == 0 ? array.count - 1 : home - 1, i = home;
     /* Do entries of other homes lie here too? */
@@ -28,10 +32,16 @@ static void array_visit_home(struct array array, uint64_t seed, uint32_t home, v
         uint64_t word = bucket_word(bucket);
 
         for (uint64_t there = bucket_present(word); there != 0; there &= there - 1) {
-            uint64_t mark = bucket->entries[match_index(there)];
+            uint64_t mark = bucket->entries[match_index(there)], hash;
 
-            if (!mixed || is_home(array, seed, mark, home))
-                visit(arg, entry_of(mark));
+            if (mixed && !is_home(array, seed, mark, home))
+                continue;
+            if (span != NULL) {
+                hash = hash_of(seed, entry_of(mark));
+                if (hash < span->low || hash > span->high)
+                    continue;
+            }
+            visit(arg, entry_of(mark));
         }
         if ((int64_t)word >= 0)
             return;
@@ -40,26 +50,32 @@ static void array_visit_home(struct array array, uint64_t seed, uint32_t home, v
     } while (i != home);
 }
 
-/* The first hash that lies behind bucket `index`; false when that is the last one. */
-static bool array_end_of(struct array array, uint32_t index, uint64_t *hash)
+/* The first position of bucket `index`; that of index `count` is behind the last one. */
+static uint64_t first_position(struct array array, uint32_t index)
 {
-    if (index + 1 >= array.count)
-        return false;
+    unsigned __int128 scaled = (unsigned __int128)index << TABLE_CURSOR_BITS;
 
-    unsigned __int128 scaled = ((unsigned __int128)index + 1) << 64;
-
-    *hash = (uint64_t)((scaled + array.count - 1) / array.count);
-    return true;
+    return (uint64_t)((scaled + array.count - 1) / array.count);
 }
 
-/* Visits the homes of the hashes from `low` to `high`, all of each. */
-static void array_visit_range(struct array array, uint64_t seed, uint64_t low, uint64_t high,
+static uint64_t hash_at(uint64_t position)
+{
+    return position << TABLE_POSITION_SHIFT;
+}
+
+/* Visits the entries of the positions from `from` to before `to`. */
+static void array_visit_range(struct array array, uint64_t seed, uint64_t from, uint64_t to,
                               visit_fn *visit, void *arg)
 {
-    uint32_t last = home_of(array, high);
+    struct span span = {.low = hash_at(from), .high = hash_at(to - 1) | ~hash_at(UINT64_MAX)};
+    uint32_t last = home_of(array, span.high);
 
-    for (uint32_t home = home_of(array, low); home <= last; home++)
-        array_visit_home(array, seed, home, visit, arg);
+    for (uint32_t home = home_of(array, span.low); home <= last; home++) {
+        /* A bucket that reaches beyond the range: its other part belongs to another call. */
+        bool whole = first_position(array, home) >= from && first_position(array, home + 1) <= to;
+
+        array_visit_home(array, seed, home, whole ? NULL : &span, visit, arg);
+    }
 }
 
 uint64_t table_scan(const struct table *table, uint64_t seed, uint64_t cursor, visit_fn *visit,
@@ -71,21 +87,11 @@ uint64_t table_scan(const struct table *table, uint64_t seed, uint64_t cursor, v
     if (table->used == 0 || cursor >> TABLE_CURSOR_BITS != 0)
         return 0;
 
-    /* The call answers for the hashes of position `cursor` and all after it up to the end of the
-     * bucket in which that position ends. Where a bucket ends within a position, both calls
-     * visit it: once too often, never too little. */
-    uint64_t low = cursor << TABLE_POSITION_SHIFT;
-    uint64_t high = low | ((1ull << TABLE_POSITION_SHIFT) - 1);
-    bool more = array_end_of(array, home_of(array, high), &end);
-
-    if (more)
-        high = end - 1;
-    else
-        high = UINT64_MAX;
-    array_visit_range(array, seed, low, high, visit, arg);
+    end = first_position(array, home_of(array, hash_at(cursor)) + 1);
+    array_visit_range(array, seed, cursor, end, visit, arg);
     if (table->growth != NULL)
-        array_visit_range(table->growth->next, seed, low, high, visit, arg);
-    return more ? end >> TABLE_POSITION_SHIFT : 0;
+        array_visit_range(table->growth->next, seed, cursor, end, visit, arg);
+    return end >> TABLE_CURSOR_BITS == 0 ? end : 0;
 }
 
 static void array_visit_prefix(struct array array, uint64_t low, uint64_t high, uint8_t tag,
