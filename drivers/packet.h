@@ -1,0 +1,125 @@
+/* Packets and packet ports: the world of frames as one worker sees it.
+ * Purpose:   a packet buffer with a header that the network stack may use, and the burst interface
+ *            of one receive and transmit queue pair. Nothing here knows which driver is behind it.
+ * Ownership: a packet belongs to its port's pool; references count its holders. Whoever takes one
+ *            (receive, alloc, hold) gives it back with release or by a transmit that accepted it.
+ * Threading: one worker owns port, pool and packets. References are not atomic.
+ * Errors:    an empty pool (alloc gives NULL) and a full queue (transmit takes fewer than it was
+ *            offered) are ordinary results.
+ * A segment that is kept for retransmission is held once by its send queue and once more for each
+ * transmit; while packet_shared() its bytes are not rewritten: put the retransmission off or copy. */
+#ifndef POLLUX_DRIVERS_PACKET_H
+#define POLLUX_DRIVERS_PACKET_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    PACKET_HEADROOM = 128,  /* bytes before `data` of a new packet, for headers */
+    PACKET_DATA_MAX = 2048, /* bytes of room behind the headroom */
+    PACKET_BURST_MAX = 64,  /* packets of one receive or transmit */
+};
+
+enum packet_flag {
+    PACKET_CHECKSUM_GOOD = 1,   /* received: the device found IP and TCP checksum right */
+    PACKET_CHECKSUM_BAD = 2,    /* received: it found one wrong; neither flag: verify in software */
+    PACKET_TX_IP_CHECKSUM = 4,  /* to be sent: the device fills in the IPv4 header checksum */
+    PACKET_TX_TCP_CHECKSUM = 8, /* ... and TCP's; its field holds the pseudo-header's sum */
+    PACKET_VLAN = 16,           /* `vlan` holds a tag that is not (received) or not yet (sent) in
+                                 * the frame */
+};
+
+struct packet {
+    struct packet *next; /* for the queue it is in; the holder's */
+    uint8_t *data;       /* first valid byte */
+    const uint8_t *more; /* NULL, or payload elsewhere that follows data[0, len): pinned by the
+                          * sender until packet_shared() is false */
+    uint32_t more_len;
+    uint16_t len; /* valid bytes at `data` */
+    uint16_t flags;
+    uint16_t vlan;
+    uint16_t l2_len; /* lengths of the headers, for the device's checksums */
+    uint16_t l3_len;
+    /* The holder's from here on: the send queue of a connection keeps its segment's facts here.
+     * alloc and receive leave them zero. */
+    uint16_t sends; /* transmissions so far */
+    uint32_t seq;
+    uint32_t seg_len; /* sequence numbers it takes */
+    uint32_t state;
+    uint32_t mark;
+    uint64_t sent_us;
+};
+static_assert(sizeof(struct packet) == 64, "one cache line");
+
+struct packet_port_ops;
+
+/* One queue pair; a driver embeds it as its first member. */
+struct packet_port {
+    const struct packet_port_ops *ops;
+    uint8_t mac[6];
+    uint16_t mtu;      /* bytes behind the Ethernet header */
+    uint32_t offloads; /* PACKET_TX_* that the device does; the others are the sender's */
+};
+
+struct packet_port_ops {
+    /* Takes up to `max` (at most PACKET_BURST_MAX) frames; each comes with one reference. */
+    unsigned (*receive)(struct packet_port *port, struct packet **packets, unsigned max);
+    /* Sends; takes one reference of each of the first N, the return value. The rest stay the
+     * caller's. */
+    unsigned (*transmit)(struct packet_port *port, struct packet *const *packets, unsigned count);
+    /* A packet with one reference, `data` behind PACKET_HEADROOM, len 0; NULL: the pool is empty. */
+    struct packet *(*alloc)(struct packet_port *port);
+    void (*hold)(struct packet_port *port, struct packet *packet);
+    void (*release)(struct packet_port *port, struct packet *packet);
+    /* Whether somebody besides the caller (the device, another holder) still has it. */
+    bool (*shared)(const struct packet *packet);
+    /* Free packets in the pool, about. */
+    unsigned (*available)(const struct packet_port *port);
+};
+
+static inline unsigned packet_receive(struct packet_port *port, struct packet **packets,
+                                      unsigned max)
+{
+    return port->ops->receive(port, packets, max);
+}
+
+static inline unsigned packet_transmit(struct packet_port *port, struct packet *const *packets,
+                                       unsigned count)
+{
+    return port->ops->transmit(port, packets, count);
+}
+
+static inline struct packet *packet_alloc(struct packet_port *port)
+{
+    return port->ops->alloc(port);
+}
+
+static inline void packet_hold(struct packet_port *port, struct packet *packet)
+{
+    port->ops->hold(port, packet);
+}
+
+static inline void packet_release(struct packet_port *port, struct packet *packet)
+{
+    port->ops->release(port, packet);
+}
+
+static inline bool packet_shared(const struct packet_port *port, const struct packet *packet)
+{
+    return port->ops->shared(packet);
+}
+
+static inline unsigned packet_available(const struct packet_port *port)
+{
+    return port->ops->available(port);
+}
+
+/* Bytes of the frame, with what is pinned elsewhere. */
+static inline uint32_t packet_bytes(const struct packet *packet)
+{
+    return packet->len + packet->more_len;
+}
+
+#endif
