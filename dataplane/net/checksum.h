@@ -1,0 +1,76 @@
+/* The Internet checksum (RFC 1071), in plain C, a word at a time.
+ * Purpose:   sum pieces of a packet once, each where it lies, and join the sums.
+ * Sums:      a `sum` is a 64-bit one's-complement sum of 16-bit words in memory order, not yet
+ *            folded; sums of pieces are added by checksum_join, which knows that a piece behind an
+ *            odd number of bytes counts with its bytes swapped (RFC 1071 section 2).
+ * Ownership: none. Threading: any. Errors: none. */
+#ifndef DATAPLANE_NET_CHECKSUM_H
+#define DATAPLANE_NET_CHECKSUM_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "dataplane/net/address.h"
+
+/* One's-complement addition of 64-bit sums: the carry comes round. */
+static inline uint64_t checksum_add(uint64_t a, uint64_t b)
+{
+    uint64_t sum = a + b;
+
+    return sum + (sum < a);
+}
+
+/* The 16-bit sum, not complemented, as it would stand in memory. */
+static inline uint16_t checksum_fold(uint64_t sum)
+{
+    sum = (sum & 0xffffffffu) + (sum >> 32);
+    sum = (sum & 0xffffffffu) + (sum >> 32);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)sum;
+}
+
+/* What goes into a packet's checksum field (store it with memcpy, no byte swap). */
+static inline uint16_t checksum_finish(uint64_t sum)
+{
+    return (uint16_t)~checksum_fold(sum);
+}
+
+/* The sum of `len` bytes. */
+uint64_t checksum_sum(const void *data, size_t len);
+/* The same, copying the bytes to `to` on the way. */
+uint64_t checksum_copy(void *to, const void *from, size_t len);
+
+/* The sum of a first piece of `first_len` bytes followed by a second one. */
+static inline uint64_t checksum_join(uint64_t first, size_t first_len, uint64_t second)
+{
+    if (first_len & 1)
+        second = second << 8 | second >> 56; /* swaps the bytes of each word; the carry agrees */
+    return checksum_add(first, second);
+}
+
+/* The pseudo-header of RFC 9293 section 3.1 or RFC 8200 section 8.1: `len` is that of the upper
+ * layer's header and payload. The order of the addresses does not matter. */
+static inline uint64_t checksum_pseudo(const struct net_address *a, const struct net_address *b,
+                                       uint8_t protocol, uint32_t len)
+{
+    uint64_t tail = (uint64_t)__builtin_bswap32(len) + ((uint64_t)protocol << 24);
+    uint64_t words[4];
+
+    if (net_address_is_v4(a))
+        return (uint64_t)a->words[3] + b->words[3] + tail;
+    memcpy(words, a, 16);
+    memcpy(words + 2, b, 16);
+    return checksum_add(checksum_add(checksum_add(words[0], words[1]), words[2]),
+                        checksum_add(words[3], tail));
+}
+
+/* The checksum field of a packet in which the 16-bit word `old` became `new` (all as they stand in
+ * memory; RFC 1624 section 3). */
+static inline uint16_t checksum_adjust(uint16_t checksum, uint16_t old, uint16_t new)
+{
+    return checksum_finish((uint64_t)(uint16_t)~checksum + (uint16_t)~old + new);
+}
+
+#endif

@@ -1,0 +1,115 @@
+/* Connection table: from a flow to the 32-bit index of its connection.
+ * Purpose:   one cache line for a look-up, found by a hash that strangers cannot steer.
+ * Layout:    buckets of one line: FLOWS_BUCKET slots of a 16-bit tag and a 32-bit index, and how
+ *            many entries went past the bucket because it was full. The flows themselves stay with
+ *            the caller, who compares the candidates; one in 6,000 is a false one.
+ * Size:      fixed when made, for `capacity` entries: never rehashed, so no insertion takes long.
+ *            Pages not yet used take no memory.
+ * Ownership: the caller owns struct flows; it owns its buckets.
+ * Threading: one worker.
+ * Errors:    -ENOMEM when made, -ENOSPC for more than `capacity` entries. */
+#ifndef DATAPLANE_NET_FLOWS_H
+#define DATAPLANE_NET_FLOWS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "dataplane/net/address.h"
+
+enum {
+    FLOWS_BUCKET = 10,
+    FLOWS_CAPACITY_MAX = 1 << 26,
+};
+
+static const uint32_t FLOWS_NONE = 0xffffffffu;
+
+struct flows_bucket {
+    uint16_t tags[FLOWS_BUCKET]; /* 0: the slot is free */
+    uint32_t passed;             /* entries that stand in a later bucket and looked here first */
+    uint32_t indices[FLOWS_BUCKET];
+};
+_Static_assert(sizeof(struct flows_bucket) == 64, "a bucket is one cache line");
+
+struct flows {
+    struct flows_bucket *buckets;
+    uint32_t mask; /* number of buckets - 1 */
+    uint32_t used, capacity;
+};
+
+/* Walks the entries that may be the flow of one hash. */
+struct flows_probe {
+    const struct flows *flows;
+    uint32_t bucket;
+    uint16_t tag;
+    uint16_t match; /* slots of this bucket not yet handed out */
+};
+
+/* `capacity`: 1 to FLOWS_CAPACITY_MAX. 0 or -ENOMEM. */
+int flows_init(struct flows *flows, uint32_t capacity);
+void flows_fini(struct flows *flows);
+/* Adds an entry that is not there yet. 0 or -ENOSPC. */
+int flows_insert(struct flows *flows, uint64_t hash, uint32_t index);
+/* Removes the entry; false: it is not there. */
+bool flows_remove(struct flows *flows, uint64_t hash, uint32_t index);
+
+static inline uint32_t flows_home(const struct flows *flows, uint64_t hash)
+{
+    return (uint32_t)hash & flows->mask;
+}
+
+static inline uint16_t flows_tag(uint64_t hash)
+{
+    uint16_t tag = (uint16_t)(hash >> 48);
+
+    return tag != 0 ? tag : 1;
+}
+
+static inline void flows_prefetch(const struct flows *flows, uint64_t hash)
+{
+    __builtin_prefetch(&flows->buckets[flows_home(flows, hash)]);
+}
+
+/* The slots of a bucket that have this tag, as bits. */
+static inline uint16_t flows_match(const struct flows_bucket *bucket, uint16_t tag)
+{
+    unsigned match = 0;
+
+    for (unsigned i = 0; i < FLOWS_BUCKET; i++)
+        match |= (unsigned)(bucket->tags[i] == tag) << i;
+    return (uint16_t)match;
+}
+
+static inline struct flows_probe flows_find(const struct flows *flows, uint64_t hash)
+{
+    uint32_t home = flows_home(flows, hash);
+    uint16_t tag = flows_tag(hash);
+
+    return (struct flows_probe){.flows = flows,
+                                .bucket = home,
+                                .tag = tag,
+                                .match = flows_match(&flows->buckets[home], tag)};
+}
+
+/* The next candidate, or FLOWS_NONE:
+ *     struct flows_probe probe = flows_find(flows, hash);
+ *     while ((index = flows_next(&probe)) != FLOWS_NONE && !same(index))
+ *         ;
+ * The table may not change in between. */
+static inline uint32_t flows_next(struct flows_probe *probe)
+{
+    const struct flows_bucket *bucket = &probe->flows->buckets[probe->bucket];
+
+    while (probe->match == 0) {
+        if (bucket->passed == 0)
+            return FLOWS_NONE;
+        probe->bucket = (probe->bucket + 1) & probe->flows->mask;
+        bucket = &probe->flows->buckets[probe->bucket];
+        probe->match = flows_match(bucket, probe->tag);
+    }
+    unsigned slot = (unsigned)__builtin_ctz(probe->match);
+    probe->match &= (uint16_t)(probe->match - 1);
+    return bucket->indices[slot];
+}
+
+#endif
