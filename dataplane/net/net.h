@@ -53,7 +53,6 @@ struct net_options {
     uint32_t keepalive_interval_s; /* default a third of keepalive_s; 3 lost probes end it */
     uint32_t user_timeout_s;       /* unacknowledged data end a connection; 0: after 15 resends */
     uint32_t fin_wait2_s;          /* default 60; only once the caller has closed */
-    uint32_t time_wait_s;          /* default 60 */
     uint32_t ack_delay_us;         /* the longest an ACK waits; default 40000 */
     enum net_congestion congestion;
     bool no_sack, no_timestamps, no_window_scale, no_ecn;
@@ -169,23 +168,23 @@ const struct net_counters *net_counters(const struct net *net);
 
 /* The states of RFC 9293 section 3.3.2. LISTEN, SYN-RECEIVED of a passive open and TIME-WAIT have
  * no connection: they are in the listeners, the SYN cache and the TIME-WAIT table. */
-enum tcp_state {
-    TCP_CLOSED,
-    TCP_LISTEN,
-    TCP_SYN_SENT,
-    TCP_SYN_RECEIVED,
-    TCP_ESTABLISHED,
-    TCP_FIN_WAIT_1,
-    TCP_FIN_WAIT_2,
-    TCP_CLOSE_WAIT,
-    TCP_CLOSING,
-    TCP_LAST_ACK,
-    TCP_TIME_WAIT,
+enum net_state {
+    NET_STATE_CLOSED,
+    NET_STATE_LISTEN,
+    NET_STATE_SYN_SENT,
+    NET_STATE_SYN_RECEIVED,
+    NET_STATE_ESTABLISHED,
+    NET_STATE_FIN_WAIT_1,
+    NET_STATE_FIN_WAIT_2,
+    NET_STATE_CLOSE_WAIT,
+    NET_STATE_CLOSING,
+    NET_STATE_LAST_ACK,
+    NET_STATE_TIME_WAIT,
 };
 
 /* Inside view of one connection for INFO, tools and tests. */
 struct net_info {
-    enum tcp_state state;
+    enum net_state state;
     uint32_t snd_una, snd_nxt, snd_wnd, rcv_nxt, rcv_wnd; /* windows unscaled, in bytes */
     uint32_t cwnd, ssthresh, flight;                      /* bytes */
     uint32_t srtt_us, rto_us;
@@ -198,9 +197,10 @@ struct net_info {
 };
 void net_info(const struct net *net, const struct net_conn *conn, struct net_info *info);
 
-/* The state that the flow has here: that of its connection, TCP_SYN_RECEIVED or TCP_TIME_WAIT by
- * the tables, TCP_LISTEN if its port is listened on, TCP_CLOSED. */
-enum tcp_state net_flow_state(const struct net *net, const struct net_flow *flow);
+/* The state that the flow has here: that of its connection, NET_STATE_SYN_RECEIVED or
+ * NET_STATE_TIME_WAIT by the tables, NET_STATE_LISTEN if its port is listened on, else
+ * NET_STATE_CLOSED. */
+enum net_state net_flow_state(const struct net *net, const struct net_flow *flow);
 /* The connection of a flow, or NULL. */
 struct net_conn *net_find(const struct net *net, const struct net_flow *flow);
 
