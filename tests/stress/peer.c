@@ -299,14 +299,26 @@ static bool receive(struct peer *peer)
     return got > 0;
 }
 
+/* What has come in so far; `end` is where the answer ended. Free the answer whatever it returns. */
+static enum parsed_answer parse_received(const struct peer *peer, const char **end,
+                                         struct answer *answer)
+{
+    *answer = (struct answer){0};
+    *end = peer->in;
+    if (peer->in == NULL)
+        return INCOMPLETE;
+    *end += peer->in_start;
+    return parse(end, peer->in + peer->in_end, answer);
+}
+
 bool peer_has_answer(struct peer *peer)
 {
     struct answer answer;
+    const char *end;
 
     while (receive_now(peer, 0) > 0)
         continue;
-    const char *at = peer->in + peer->in_start;
-    enum parsed_answer result = parse(&at, peer->in + peer->in_end, &answer);
+    enum parsed_answer result = parse_received(peer, &end, &answer);
     answer_free(&answer);
     return result == PARSED;
 }
@@ -316,15 +328,13 @@ struct answer peer_answer(struct peer *peer)
     struct answer answer;
 
     for (;;) {
-        const char *at = peer->in + peer->in_start;
-        enum parsed_answer result =
-            peer->in == NULL ? INCOMPLETE : parse(&at, peer->in + peer->in_end, &answer);
+        const char *end;
+        enum parsed_answer result = parse_received(peer, &end, &answer);
         if (result == PARSED) {
-            peer->in_start = (size_t)(at - peer->in);
+            peer->in_start = (size_t)(end - peer->in);
             return answer;
         }
-        if (peer->in != NULL)
-            answer_free(&answer);
+        answer_free(&answer);
         if (result == MALFORMED)
             harness_fail(peer->harness, "a malformed answer to %s", peer->last);
         if (!receive(peer)) {

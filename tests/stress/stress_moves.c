@@ -119,12 +119,5 @@ static bool stress(uint32_t mailbox_size, unsigned run_ms, uint64_t seed)
 
 int main(int argc, char **argv)
 {
-    unsigned run_ms = argc > 1 ? (unsigned)atoi(argv[1]) : RUN_MS;
-    uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : clock_now_ns();
-    bool right;
-
-    printf("seed %llu\n", (unsigned long long)seed);
-    right = stress(MAILBOX_SIZE_MIN, run_ms / 2, seed);
-    right = stress(1024, run_ms / 2, seed + 1) && right;
-    return right ? 0 : 1;
+    return workload_main(argc, argv, RUN_MS, stress);
 }

@@ -202,6 +202,10 @@ int main(int argc, char **argv)
            (unsigned long long)failures, (unsigned long long)(allocations - (seed << 20)));
     harness_stop(harness);
     bool right = harness_check(harness);
+    if (failures == 0 || answers == 0) {
+        puts("wrong: nothing failed, or nothing was answered");
+        right = false;
+    }
     harness_destroy(harness);
     return right ? 0 : 1;
 }

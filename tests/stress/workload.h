@@ -49,5 +49,9 @@ struct workload *workload_start(struct harness *harness, unsigned clients, unsig
 /* Ends them, prints how much was done, checks the sum once more and frees the workload. */
 void workload_stop(struct workload *workload);
 void wait_ms(unsigned ms);
+/* The main of a program that takes [milliseconds [seed]]: half the time with mailboxes as small as
+ * can be, half with roomy ones. Returns the exit status. */
+int workload_main(int argc, char **argv, unsigned default_ms,
+                  bool (*stress)(uint32_t mailbox_size, unsigned run_ms, uint64_t seed));
 
 #endif
