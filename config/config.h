@@ -26,6 +26,8 @@ enum {
     CONFIG_DATABASES_MAX = 1024,
     CONFIG_BIND_MAX = 16, /* addresses */
     CONFIG_PERCENTILES_MAX = 32,
+    CONFIG_MTU_MIN = 576,   /* bytes behind the Ethernet header */
+    CONFIG_MTU_MAX = 2030,  /* a frame and a VLAN tag fill one packet buffer */
     CONFIG_MAILBOX_MIN = 4, /* entries */
     CONFIG_MAILBOX_MAX = 65536,
     CONFIG_VALUE_MAX_BYTES = 65536, /* one argument of a directive; one line of a file */
@@ -41,7 +43,8 @@ enum config_loglevel {
     CONFIG_LOG_NOTICE,
     CONFIG_LOG_WARNING
 };
-enum config_driver { CONFIG_DRIVER_URING, CONFIG_DRIVER_EPOLL };
+enum config_driver { CONFIG_DRIVER_URING, CONFIG_DRIVER_EPOLL, CONFIG_DRIVER_DPDK };
+enum config_congestion { CONFIG_CONGESTION_CUBIC, CONFIG_CONGESTION_NEWRENO };
 enum config_local { CONFIG_NO, CONFIG_YES, CONFIG_LOCAL }; /* LOCAL: only for local connections */
 enum config_supervised { CONFIG_SUPERVISED_NO, CONFIG_SUPERVISED_AUTO, CONFIG_SUPERVISED_SYSTEMD };
 enum config_policy { CONFIG_POLICY_NOEVICTION, CONFIG_POLICY_ALLKEYS_LRU };
@@ -93,6 +96,16 @@ struct config {
     _Atomic int64_t net_driver;         /* start; enum config_driver */
     _Atomic int64_t per_core_endpoints; /* start */
     _Atomic int64_t per_core_port_base; /* start; 0: port + 1 */
+
+    /* Kernel bypass; all "start" */
+    const char *_Atomic dpdk_port;            /* a PCI address or a virtual device; "": none */
+    struct config_list *_Atomic dpdk_args;    /* more words for EAL */
+    struct config_list *_Atomic dpdk_address; /* ours, each with the length of its prefix */
+    struct config_list *_Atomic dpdk_gateway; /* one IPv4, one IPv6 */
+    _Atomic int64_t dpdk_mtu;                 /* bytes */
+    _Atomic int64_t dpdk_kernel_path;         /* what is not ours goes to the kernel */
+    _Atomic int64_t dpdk_idle;                /* us of quiet before a worker sleeps; 0: never */
+    _Atomic int64_t dpdk_congestion;          /* enum config_congestion */
 
     /* Workers and memory */
     _Atomic int64_t workers;             /* start; at least 1 */

@@ -74,7 +74,15 @@ static const char *check_cpus(const char *text, int64_t number)
 /* Choices in the order in which Redis lists them. */
 static const struct directive_choice drivers[] = {{"uring", CONFIG_DRIVER_URING, false},
                                                   {"epoll", CONFIG_DRIVER_EPOLL, false},
+                                                  {"dpdk", CONFIG_DRIVER_DPDK, false},
                                                   {NULL, 0, false}};
+static const struct directive_choice congestions[] = {{"cubic", CONFIG_CONGESTION_CUBIC, false},
+                                                      {"newreno", CONFIG_CONGESTION_NEWRENO, false},
+                                                      {NULL, 0, false}};
+/* "no", until there is a path to the kernel. */
+static const struct directive_choice kernel_paths[] = {{"no", 0, false},
+                                                       {"yes", 1, true},
+                                                       {NULL, 0, false}};
 static const struct directive_choice policies[] = {{"volatile-lru", -1, true},
                                                    {"volatile-lfu", -1, true},
                                                    {"volatile-random", -1, true},
@@ -154,6 +162,19 @@ const struct directive directives[] = {
     {ROW("net-driver", ENUM, "uring"), .flags = START, AT(net_driver), .choices = drivers},
     {ROW("per-core-endpoints", BOOL, "no"), .flags = START, AT(per_core_endpoints)},
     {ROW("per-core-port-base", INT, "0"), .flags = START, AT(per_core_port_base), RANGE(0, 65535)},
+
+    /* Kernel bypass. */
+    {ROW("dpdk-port", STRING, ""), .flags = START, AT(dpdk_port)},
+    {ROW("dpdk-args", LIST, ""), .flags = START | MULTI, AT(dpdk_args)},
+    {ROW("dpdk-address", LIST, ""), .flags = START | MULTI, AT(dpdk_address)},
+    {ROW("dpdk-gateway", LIST, ""), .flags = START | MULTI, AT(dpdk_gateway)},
+    {ROW("dpdk-mtu", INT, "1500"), .flags = START, AT(dpdk_mtu),
+     RANGE(CONFIG_MTU_MIN, CONFIG_MTU_MAX)},
+    {ROW("dpdk-kernel-path", ENUM, "no"), .flags = START, AT(dpdk_kernel_path),
+     .choices = kernel_paths},
+    {ROW("dpdk-idle", INT, "0"), .flags = START, AT(dpdk_idle), RANGE(0, 1000000000)},
+    {ROW("dpdk-congestion", ENUM, "cubic"), .flags = START, AT(dpdk_congestion),
+     .choices = congestions},
 
     /* Workers and memory. */
     {ROW("workers", INT, NULL), .flags = START, AT(workers), RANGE(1, CONFIG_WORKERS_MAX)},

@@ -36,7 +36,7 @@ def test_get_patterns(t):
         assert name in everything, f"CONFIG GET * lacks {name}"
     if not t.as_redis:
         for name in ("workers", "worker-cpus", "net-driver", "per-core-endpoints",
-                     "per-core-port-base"):
+                     "per-core-port-base", "dpdk-port", "dpdk-address", "dpdk-idle"):
             assert name in everything, f"CONFIG GET * lacks {name}"
     assert conn("CONFIG", "GET").startswith(b"ERR wrong number of arguments for 'config|get'")
     three = t.client(protocol=3)
