@@ -22,6 +22,7 @@ struct group {
 };
 
 struct batch {
+    uint64_t began_ns; /* when its commands began to run */
     struct group groups[STREAM_EVENTS_MAX];
     uint32_t group_count;
     struct parsed parsed[BATCH_COMMANDS_MAX];
@@ -169,6 +170,9 @@ static size_t run_group(struct worker *worker, struct group *group)
             break;
         i += ran;
         done = parsed[ran - 1].end;
+        /* Long commands (a megabyte copied each): others have their turn, the rest its next one. */
+        if (worker->clock_ns - batch->began_ns > BURST_SLICE_NS)
+            break;
     }
     client_reply_end(client);
     if ((client->flags & CLIENT_CLOSE_AFTER_REPLY) != 0 && (client->flags & CLIENT_WAITING) == 0)
@@ -216,6 +220,7 @@ void batch_run(struct worker *worker)
 
     if (batch->group_count == 0)
         return;
+    batch->began_ns = worker->clock_ns;
     if (batch->parsed_count > 1)
         prefetch(worker);
     for (uint32_t g = 0; g < batch->group_count; g++) {
@@ -239,6 +244,7 @@ static void run_and_go_on(struct worker *worker, struct group *group)
         struct client *client = group->client;
         bool may_go_on;
 
+        batch->began_ns = worker->clock_ns;
         if (batch->parsed_count > 1)
             prefetch(worker);
         for (uint32_t g = 0; g + 1 < batch->group_count; g++) {

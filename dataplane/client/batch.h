@@ -17,6 +17,7 @@ void batch_run(struct worker *worker);
 
 /* client.c */
 bool client_may_parse(struct client *client);
+bool client_output_full(struct client *client); /* then STREAM_DRAINED is asked for */
 bool client_keep(struct client *client, const char *data, size_t len_bytes);
 bool client_check_output(struct client *client); /* false: closed, over a limit or without memory */
 void client_resume_reading(struct client *client);

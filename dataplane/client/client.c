@@ -159,6 +159,14 @@ void client_close(struct client *client, bool flush)
                           flush ? STREAM_CLOSE_FLUSH : STREAM_CLOSE_NOW);
 }
 
+static void count_output(struct client *client)
+{
+    uint64_t pending = client->conn == NULL ? 0 : client->conn->pending_bytes;
+
+    client->worker->clients->output_bytes += pending - client->output_counted;
+    client->output_counted = pending;
+}
+
 /* The stream is closed; the client goes as soon as no job and no list needs it. */
 static void client_gone(struct client *client)
 {
@@ -166,7 +174,9 @@ static void client_gone(struct client *client)
 
     client->reply.cur = client->reply.end = client->reply.base = NULL;
     client->conn = NULL;
+    count_output(client);
     client->flags |= CLIENT_CLOSED;
+    burst_unpark(client);
     if ((client->flags & CLIENT_MONITOR) != 0) {
         client->flags &= ~(uint32_t)CLIENT_MONITOR;
         atomic_fetch_sub_explicit(&worker->clients->monitors, 1, memory_order_relaxed);
@@ -295,13 +305,20 @@ static void hand_over(struct worker *worker, const struct stream_event *event)
 
 /* ---- events ---- */
 
-static bool output_full(struct client *client)
+static uint64_t output_share(const struct worker *worker)
+{
+    uint64_t share = OUTPUT_NODE_BYTES / worker->node->worker_count;
+
+    return share > OUTPUT_SHARE_MIN_BYTES ? share : OUTPUT_SHARE_MIN_BYTES;
+}
+
+bool client_output_full(struct client *client)
 {
     struct worker *worker = client->worker;
-    uint64_t limit = worker->clients->output_bytes > OUTPUT_WORKER_BYTES ? OUTPUT_PRESSED_BYTES
-                                                                         : OUTPUT_PARSE_MAX_BYTES;
 
-    if (client->conn == NULL || client->conn->pending_bytes <= limit)
+    count_output(client);
+    if (client->output_counted <= OUTPUT_PRESSED_BYTES ||
+        worker->clients->output_bytes <= output_share(worker))
         return false;
     if ((client->flags & CLIENT_OUTPUT_FULL) == 0) {
         client->flags |= CLIENT_OUTPUT_FULL;
@@ -330,7 +347,7 @@ bool client_may_parse(struct client *client)
 {
     return (client->flags & (CLIENT_WAITING | CLIENT_UNWATCHING | CLIENT_PAUSED | CLIENT_CLOSED |
                              CLIENT_CLOSE_AFTER_REPLY | CLIENT_OUTPUT_FULL)) == 0 &&
-           !output_full(client);
+           !client_output_full(client);
 }
 
 /* Keeps bytes that cannot be parsed now. */
@@ -418,6 +435,7 @@ void clients_events(struct worker *worker, const struct stream_event *events, un
         case STREAM_DRAINED:
             if (client != NULL && (client->flags & CLIENT_OUTPUT_FULL) != 0) {
                 client->flags &= ~(uint32_t)CLIENT_OUTPUT_FULL;
+                burst_unpark(client);
                 client_continue_later(client);
             }
             break;
@@ -554,6 +572,9 @@ bool clients_drain(struct worker *worker)
 
 bool clients_settle(struct worker *worker)
 {
+    for (struct client *client = worker->clients->first; client != NULL; client = client->next)
+        burst_unpark_all(client);
+
     bool more = worker->clients->redo_first != NULL;
 
     redo_jobs(worker);
@@ -597,11 +618,11 @@ bool client_check_output(struct client *client)
     return false;
 }
 
-static void count_client(struct client_list *list, const struct client *client)
+static void count_client(struct client_list *list, struct client *client)
 {
     uint64_t pending = client->conn->pending_bytes;
 
-    list->output_counted += pending;
+    count_output(client);
     list->memory_counted += client_memory_bytes(client);
     if (client->input.capacity > list->input_max)
         list->input_max = client->input.capacity;
@@ -615,11 +636,10 @@ static void end_round(struct worker *worker)
     struct client_list *list = worker->clients;
     struct worker_stats *stats = &worker->stats;
 
-    list->output_bytes = list->output_counted;
     atomic_store_explicit(&stats->client_bytes, list->memory_counted, memory_order_relaxed);
     atomic_store_explicit(&stats->client_input_max_bytes, list->input_max, memory_order_relaxed);
     atomic_store_explicit(&stats->client_output_max_bytes, list->output_max, memory_order_relaxed);
-    list->output_counted = list->memory_counted = list->input_max = list->output_max = 0;
+    list->memory_counted = list->input_max = list->output_max = 0;
     list->cron_next = list->first;
 }
 

@@ -17,15 +17,18 @@
 #include "dataplane/worker.h"
 
 enum {
-    BATCH_COMMANDS_MAX =
-        64, /* parsed before they run; also the longest burst that travels as one job */
+    BATCH_COMMANDS_MAX = 64, /* parsed before they run; also the longest burst that is one job */
+    /* A burst of long commands or large replies stops there, and goes on later. */
+    BURST_SLICE_NS = 500000,
+    BURST_REPLIES_MAX_BYTES = 1 << 20,
     BATCH_ARGUMENTS_MAX = 1024,
     BURST_KEYS_MAX = 1024,
-    OUTPUT_PARSE_MAX_BYTES = 32 << 20, /* a connection with more unsent output is not parsed */
-    OUTPUT_ANONYMOUS_MAX_BYTES = 4096, /* before authentication: closed */
-    OUTPUT_WORKER_BYTES =
-        256 << 20, /* with more unsent output on the worker, connections stop at ... */
-    OUTPUT_PRESSED_BYTES = 1 << 20, /* ... this much */
+    OUTPUT_ANONYMOUS_MAX_BYTES = 4096, /* unsent before authentication: closed */
+    /* While a worker's connections hold more unsent output than its share of the node's (or the
+     * least share), those with more than OUTPUT_PRESSED_BYTES are not parsed. */
+    OUTPUT_NODE_BYTES = 512 << 20,
+    OUTPUT_SHARE_MIN_BYTES = 192 << 20,
+    OUTPUT_PRESSED_BYTES = 1 << 20,
     CLIENT_NAME_MAX_BYTES = 65536,
 };
 
@@ -71,11 +74,11 @@ struct multi {
 
 /* A scattered burst, or the one job that is out. */
 struct plan {
-    struct job *jobs[WORKERS_MAX]; /* by index; NULL when it is one job */
+    struct job *jobs[WORKERS_MAX]; /* by index; NULL: there was no memory for it */
     uint32_t job_count, open;
-    uint32_t command_count;
-    uint8_t order[BATCH_COMMANDS_MAX]; /* command -> index of its job */
-    uint32_t next_of[WORKERS_MAX];
+    uint32_t command_count, delivered;                   /* delivered: replies, in order */
+    uint8_t order[BATCH_COMMANDS_MAX];                   /* command -> index of its job */
+    uint32_t taken_of[WORKERS_MAX], ran_of[WORKERS_MAX]; /* ran_of: 0 while the job is away */
 };
 
 struct client {
@@ -99,7 +102,9 @@ struct client {
     uint32_t watch_count, watch_capacity; /* each slot once */
     uint64_t *watch_bits; /* [SLOTS / 64], once there are more than a few: the slots in watches */
     struct plan *plan;    /* NULL: no scattered burst */
+    struct job *parked;   /* bursts come home halfway, until there is room for their replies */
     int64_t created_unix_ms;
+    uint64_t output_counted;                     /* unsent output, as in the list's sum */
     int64_t output_soft_since_unix_ms;           /* soft output limit exceeded since; 0: not */
     char *name, *library_name, *library_version; /* NULL or owned; valid characters only */
     uint64_t commands_run, rx_bytes, tx_bytes;
@@ -122,9 +127,8 @@ struct client_list {
     struct client *resume_first, *resume_last; /* to be processed in the next turn */
     struct client *cron_next;
     struct job *redo_first, *redo_last; /* jobs to be routed anew */
-    uint64_t output_bytes;   /* unsent over all clients, as of the last round of the cron */
-    uint64_t output_counted; /* the same, of the round under way */
-    uint64_t memory_counted, input_max, output_max; /* likewise, for INFO */
+    uint64_t output_bytes; /* unsent over all clients: the sum of their output_counted */
+    uint64_t memory_counted, input_max, output_max; /* of the cron's round under way, for INFO */
     uint64_t pause_generation_seen;
     _Atomic uint32_t monitors; /* of this worker */
     uint32_t paused;
@@ -150,6 +154,14 @@ void client_accepted(struct worker *worker, struct stream_conn *conn);
 void client_close(struct client *client, bool flush);
 void client_continue_later(struct client *client);
 void client_redo_job(struct worker *worker, struct job *job); /* route it anew in the next turn */
+
+/* burst.c: a job with some of the replies it owes; what can be delivered is. */
+void burst_came_halfway(struct client *client, struct job *job);
+/* A job of client->plan that is done; returns how many are still out. */
+uint32_t burst_came_home(struct client *client, struct job *job);
+/* Output has drained, or the connection is gone: parked jobs go on if they may. */
+void burst_unpark(struct client *client);
+void burst_unpark_all(struct client *client); /* the server ends: nobody will read the replies */
 
 /* Between these two, client->reply may be written to outside command execution. */
 void client_reply_begin(struct client *client);

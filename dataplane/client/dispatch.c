@@ -428,6 +428,7 @@ static void scatter(struct client *client, const struct job_command *commands,
     memset(index_of, 0xff, worker->node->worker_count);
     plan->job_count = 0;
     plan->command_count = count;
+    plan->delivered = 0;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t owner = owner_of[i], mine_count = 0;
         if (index_of[owner] == 0xff) {
@@ -440,6 +441,7 @@ static void scatter(struct client *client, const struct job_command *commands,
                 client_close(client, false); /* replies would be out of step */
             else
                 job->origin = plan->job_count;
+            plan->taken_of[plan->job_count] = plan->ran_of[plan->job_count] = 0;
             plan->jobs[plan->job_count++] = job;
         }
         plan->order[i] = index_of[owner];
@@ -609,30 +611,6 @@ uint32_t client_run(struct client *client, struct parsed *parsed, uint32_t count
 
 /* ---- a job came home ---- */
 
-static void assemble(struct client *client)
-{
-    struct plan *plan = client->plan;
-
-    memset(plan->next_of, 0, plan->job_count * sizeof plan->next_of[0]);
-    for (uint32_t i = 0; i < plan->command_count; i++) {
-        uint32_t of = plan->order[i];
-        struct job *job = plan->jobs[of];
-        if (job == NULL)
-            continue;
-        struct job_command *command = &job->commands[plan->next_of[of]++];
-        uint64_t bytes = (uint64_t)command->reply_bytes_high << 32 | command->reply_bytes;
-        reply_memory_take(&job->reply, bytes, &client->reply);
-        if (has_monitors(client))
-            monitor_feed(client, job->session.db, command->command, command->argv, command->argc);
-    }
-    for (uint32_t i = 0; i < plan->job_count; i++) {
-        if (plan->jobs[i] != NULL)
-            job_destroy(plan->jobs[i]);
-        plan->jobs[i] = NULL;
-    }
-    plan->job_count = 0;
-}
-
 static void monitor_job(struct client *client, const struct job *job)
 {
     struct text word = {client->exec_word, sizeof client->exec_word};
@@ -647,6 +625,10 @@ void client_job_done(struct worker *worker, struct job *job)
 {
     struct client *client = job->client;
 
+    if (job->reroute && job->next_command > 0 && client != NULL) {
+        burst_came_halfway(client, job);
+        return;
+    }
     if (job->reroute || (job->kind == JOB_UNWATCH &&
                          !job->begun)) { /* without memory now: again, until it is done */
         client_redo_job(worker, job);
@@ -663,10 +645,9 @@ void client_job_done(struct worker *worker, struct job *job)
     }
     client_reply_begin(client);
     if ((client->flags & CLIENT_SCATTERED) != 0) {
-        if (--client->plan->open > 0)
+        if (burst_came_home(client, job) > 0)
             return;
         client->flags &= ~(uint32_t)CLIENT_SCATTERED;
-        assemble(client);
     } else {
         reply_memory_move(&job->reply, &client->reply);
         if (has_monitors(client))

@@ -326,6 +326,28 @@ static void prefetch(struct worker *worker, struct job *job)
                                  job->commands[i].key.hash);
 }
 
+/* Commands of a burst are no unit: after a slice of long ones it goes home, holding nothing, and is
+ * routed again for the rest. */
+static void run_burst(struct worker *worker, struct job *job)
+{
+    uint64_t began_ns = worker->clock_ns;
+
+    while (job->next_command < job->count) {
+        run_command(worker, job, job->next_command);
+        if (job->reroute) /* a walk, which is alone in its job, goes on elsewhere */
+            return;
+        job->next_command++;
+        if (job->next_command < job->count &&
+            (worker->clock_ns - began_ns > BURST_SLICE_NS ||
+             job->reply.total_bytes + (size_t)(job->reply.reply.cur - job->reply.reply.base) >
+                 BURST_REPLIES_MAX_BYTES)) {
+            job->reroute = true;
+            job->second_round = false;
+            return;
+        }
+    }
+}
+
 bool job_execute(struct worker *worker, struct job *job)
 {
     if (!job->begun) {
@@ -347,8 +369,7 @@ bool job_execute(struct worker *worker, struct job *job)
     if (job->kind == JOB_EXEC)
         run_transaction(worker, job);
     else
-        for (uint32_t i = 0; i < job->count; i++)
-            run_command(worker, job, i);
+        run_burst(worker, job);
     reply_memory_finish(&job->reply);
     return true;
 }

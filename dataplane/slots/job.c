@@ -128,7 +128,7 @@ static void add_chosen_slot(struct worker *worker, struct job *job, struct slot_
 static void job_slots(struct worker *worker, struct job *job, struct slot_set *set)
 {
     slot_set_init(set);
-    for (uint32_t i = 0; i < job->count; i++) {
+    for (uint32_t i = job->next_command; i < job->count; i++) {
         const struct job_command *command = &job->commands[i];
         uint32_t flags = command->command->flags;
 
@@ -623,13 +623,14 @@ void job_refuse(struct job *job, const char *error)
     struct reply *reply = &job->reply.reply;
     uint32_t answers = job->kind == JOB_COMMANDS ? job->count : job->kind == JOB_EXEC ? 1 : 0;
 
-    for (uint32_t i = 0; i < answers; i++) {
+    for (uint32_t i = job->next_command; i < answers; i++) {
         uint64_t before = reply->committed_bytes;
         reply_error(reply, error);
         reply_memory_finish(&job->reply);
         if (job->kind == JOB_COMMANDS)
             job->commands[i].reply_bytes = (uint32_t)(reply->committed_bytes - before);
     }
+    job->next_command = job->count;
 }
 
 void job_dispatch(struct worker *worker, struct job *job)

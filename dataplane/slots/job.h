@@ -55,7 +55,7 @@ struct job {
     struct client *client; /* home's; NULL: nobody waits for it */
     struct session session;
     struct job_command *commands;
-    uint32_t count, next_command;
+    uint32_t count, next_command; /* next_command: those before it have run (a long burst) */
     struct job_watch *watches;
     uint32_t watch_count;
     struct loan_part *parts; /* ascending by owner */

@@ -219,7 +219,7 @@ Test(batch, much_input_behind_a_command_that_travels)
 /* Unsent output stops parsing, and nothing is lost of what waits. */
 Test(batch, a_peer_that_does_not_read_is_not_served_until_it_does)
 {
-    enum { VALUE_BYTES = 1 << 20, GETS = 100 };
+    enum { VALUE_BYTES = 1 << 20, GETS = 500 };
     char *value = malloc(VALUE_BYTES + 1);
     const char *words[] = {"SET", near, value};
 
@@ -232,7 +232,7 @@ Test(batch, a_peer_that_does_not_read_is_not_served_until_it_does)
     peer_flush(peer);
     harness_idle(h);
     cr_assert_leq(h->node->workers[0]->clients->first->conn->pending_bytes,
-                  (uint64_t)OUTPUT_PARSE_MAX_BYTES + 2 * VALUE_BYTES);
+                  (uint64_t)OUTPUT_NODE_BYTES / h->node->worker_count + 2 * VALUE_BYTES);
     expect_status("OK");
     for (unsigned i = 0; i < GETS; i++) {
         struct answer answer = peer_answer(peer);
@@ -240,6 +240,42 @@ Test(batch, a_peer_that_does_not_read_is_not_served_until_it_does)
         answer_free(&answer);
     }
     expect_status("PONG");
+    free(value);
+}
+
+/* Jobs of a burst come home halfway, with the replies that they have; the order stays. */
+Test(batch, bursts_of_large_replies_are_cut_and_keep_their_order)
+{
+    enum { VALUE_BYTES = 300000, ROUNDS = 4, GETS = 60 };
+    char *value = malloc(VALUE_BYTES + 1);
+
+    value[VALUE_BYTES] = '\0';
+    memset(value, 'n', VALUE_BYTES);
+    peer_add_words(peer, 3, (const char *[]){"SET", near, value});
+    memset(value, 'f', VALUE_BYTES);
+    peer_add_words(peer, 3, (const char *[]){"SET", far, value});
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned i = 0; i < GETS; i++) /* reads of two owners, then of one, with a write */
+            peer_add(peer, "GET %s", round % 2 == 1 || i % 3 == 0 ? far : near);
+        peer_add(peer, "APPEND %s x", far);
+    }
+    peer_flush(peer);
+    harness_idle(h);
+    expect_status("OK");
+    expect_status("OK");
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned i = 0; i < GETS; i++) {
+            bool is_far = round % 2 == 1 || i % 3 == 0;
+            struct answer answer = peer_answer(peer);
+            cr_assert_eq(answer.len_bytes, VALUE_BYTES + (is_far ? round : 0));
+            cr_assert_eq(answer.text[0], is_far ? 'f' : 'n');
+            answer_free(&answer);
+        }
+        struct answer answer = peer_answer(peer);
+        cr_assert_eq(answer.integer, VALUE_BYTES + round + 1);
+        answer_free(&answer);
+    }
+    cr_assert_null(h->node->workers[0]->clients->first->parked);
     free(value);
 }
 
