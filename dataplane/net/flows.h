@@ -15,6 +15,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include "dataplane/net/address.h"
 
 enum {
@@ -35,12 +39,13 @@ struct flows {
     struct flows_bucket *buckets;
     uint32_t mask; /* number of buckets - 1 */
     uint32_t used, capacity;
+    void *memory; /* that the buckets lie in, on a line of their own each */
 };
 
 /* Walks the entries that may be the flow of one hash. */
 struct flows_probe {
     const struct flows *flows;
-    uint32_t bucket;
+    uint32_t home, bucket;
     uint16_t tag;
     uint16_t match; /* slots of this bucket not yet handed out */
 };
@@ -50,7 +55,7 @@ int flows_init(struct flows *flows, uint32_t capacity);
 void flows_fini(struct flows *flows);
 /* Adds an entry that is not there yet. 0 or -ENOSPC. */
 int flows_insert(struct flows *flows, uint64_t hash, uint32_t index);
-/* Removes the entry; false: it is not there. */
+/* Removes the entry; false: it is not there. An index stands in the table once at most. */
 bool flows_remove(struct flows *flows, uint64_t hash, uint32_t index);
 
 static inline uint32_t flows_home(const struct flows *flows, uint64_t hash)
@@ -73,11 +78,22 @@ static inline void flows_prefetch(const struct flows *flows, uint64_t hash)
 /* The slots of a bucket that have this tag, as bits. */
 static inline uint16_t flows_match(const struct flows_bucket *bucket, uint16_t tag)
 {
+#if defined(__SSE2__)
+    /* Tags 0 to 7 in one register, 4 to 9 and `passed` in the other. */
+    const __m128i wanted = _mm_set1_epi16((short)tag);
+    __m128i low = _mm_loadu_si128((const void *)bucket->tags);
+    __m128i high = _mm_loadu_si128((const void *)(bucket->tags + 4));
+    unsigned mask = (unsigned)_mm_movemask_epi8(
+        _mm_packs_epi16(_mm_cmpeq_epi16(low, wanted), _mm_cmpeq_epi16(high, wanted)));
+
+    return (uint16_t)((mask & 0xff) | (mask >> 4 & 0x300));
+#else
     unsigned match = 0;
 
     for (unsigned i = 0; i < FLOWS_BUCKET; i++)
         match |= (unsigned)(bucket->tags[i] == tag) << i;
     return (uint16_t)match;
+#endif
 }
 
 static inline struct flows_probe flows_find(const struct flows *flows, uint64_t hash)
@@ -86,6 +102,7 @@ static inline struct flows_probe flows_find(const struct flows *flows, uint64_t 
     uint16_t tag = flows_tag(hash);
 
     return (struct flows_probe){.flows = flows,
+                                .home = home,
                                 .bucket = home,
                                 .tag = tag,
                                 .match = flows_match(&flows->buckets[home], tag)};
@@ -101,9 +118,11 @@ static inline uint32_t flows_next(struct flows_probe *probe)
     const struct flows_bucket *bucket = &probe->flows->buckets[probe->bucket];
 
     while (probe->match == 0) {
-        if (bucket->passed == 0)
+        uint32_t next = (probe->bucket + 1) & probe->flows->mask;
+
+        if (bucket->passed == 0 || next == probe->home)
             return FLOWS_NONE;
-        probe->bucket = (probe->bucket + 1) & probe->flows->mask;
+        probe->bucket = next;
         bucket = &probe->flows->buckets[probe->bucket];
         probe->match = flows_match(bucket, probe->tag);
     }

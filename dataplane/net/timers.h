@@ -1,8 +1,8 @@
 /* Timer wheel of one worker's network stack.
  * Purpose:   one timer for each connection, put off at nearly every segment: putting off is a
  *            store, the timer moves only when its old place comes due.
- * Layout:    4 levels of 256 slots, ticks of 1 ms: 49 days; a deadline further off than
- *            TIMERS_SPAN_US is taken as that.
+ * Layout:    4 levels of 256 slots, ticks of 1 ms; a deadline further off than TIMERS_SPAN_US is
+ *            taken as that.
  * Ownership: the caller owns the wheel and every timer; the wheel links them. A timer all zero is
  *            unarmed. An armed one must be cancelled before its memory is reused.
  * Threading: one worker. Time comes from the caller and never runs backwards (an earlier now_us
@@ -79,7 +79,8 @@ uint64_t timers_next_us(const struct timers *timers);
 /* True when timers_collect may have something to do: one comparison for the poll loop. */
 static inline bool timers_due(const struct timers *timers, uint64_t now_us)
 {
-    return timers->armed != 0 && now_us >= timers->tick * TIMERS_TICK_US;
+    return timers->armed != 0 &&
+           (now_us >= timers->tick * TIMERS_TICK_US || timers->moving.next != &timers->moving);
 }
 
 #endif

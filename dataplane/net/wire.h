@@ -83,7 +83,8 @@ enum frame_fault {
     FRAME_IP_HEADER,  /* version, header length or total length impossible */
     FRAME_IP_OPTION,  /* source route, or an option that demands to be dropped */
     FRAME_IP_CHAIN,   /* extension headers: too many, misplaced or malformed */
-    FRAME_ADDRESS,    /* sender is multicast, or an IPv4-mapped address within IPv6 */
+    FRAME_ADDRESS,    /* a sender that cannot be one, a mapped address within IPv6; for TCP also a
+                       * group as receiver, of IP or Ethernet, or one address at both ends */
     FRAME_TCP_HEADER, /* data offset below 5 or past the segment, port 0 */
     FRAME_FAULTS,
 };
@@ -144,6 +145,7 @@ struct wire_quote {
     struct net_flow flow; /* of a TCP segment that we sent: local was its sender */
     uint32_t seq;         /* of that segment */
     uint32_t mtu;         /* of "fragmentation needed" and "packet too big"; else 0 */
+    uint32_t packet_len;  /* total length that the quoted IP header states */
     uint8_t type, code;   /* of the ICMP message */
 };
 
