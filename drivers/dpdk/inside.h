@@ -1,0 +1,75 @@
+/* What the files of drivers/dpdk share; nobody else includes this.
+ * A packet is the private area of its mbuf, so either is found from the other by arithmetic:
+ * [ struct rte_mbuf 128 | struct packet 64 | headroom 128 | data 2048 ]. */
+#ifndef POLLUX_DRIVERS_DPDK_INSIDE_H
+#define POLLUX_DRIVERS_DPDK_INSIDE_H
+
+#include <rte_mbuf.h>
+#include <rte_mempool.h>
+
+#include "drivers/dpdk/dpdk.h"
+#include "drivers/dpdk/gate.h"
+#include "drivers/dpdk/spec.h"
+
+static_assert(RTE_PKTMBUF_HEADROOM == PACKET_HEADROOM, "a received frame leaves that much");
+
+enum {
+    DPDK_POOL_CACHE = 256,   /* packets that a worker's cache keeps from the shared ring */
+    DPDK_MTU_DEFAULT = 1500, /* bytes behind the Ethernet header */
+    DPDK_FRAME_HEADER = 18,  /* Ethernet and one VLAN tag */
+    DPDK_MTU_MAX = PACKET_DATA_MAX - DPDK_FRAME_HEADER,
+    DPDK_LINE_MAX = 256, /* of a line that DPDK logs */
+};
+
+struct dpdk_queue {
+    struct packet_port port;
+    uint16_t port_id, queue_id;
+    bool gated;           /* bursts pass the gate */
+    bool passes_on;       /* net_ring: the receiver gets our very mbuf */
+    bool checks_rx;       /* the device verifies checksums */
+    bool adjusts;         /* rte_eth_tx_prepare has something to do */
+    _Atomic bool stopped; /* changed only while the gate is closed */
+    struct gate *gate;
+    struct gate_user user;
+    struct rte_mempool *pool;
+    struct dpdk_counters counters __attribute__((aligned(64)));
+} __attribute__((aligned(64)));
+
+struct dpdk_port {
+    struct dpdk *dpdk;
+    struct dpdk_spec spec;
+    uint16_t id;
+    bool started;
+    bool reconnects; /* a memif client */
+    struct dpdk_port_info info;
+    unsigned queue_count;
+    struct dpdk_queue *queues;
+};
+
+struct dpdk {
+    struct log *log;
+    FILE *stream; /* where EAL writes its log */
+    bool hugepages;
+    bool starting;        /* lines go to last_line only */
+    int memif_logtype;    /* of lines of the memif driver, -1 without it */
+    bool interrupt_holds; /* the interrupt thread has closed the gate; only it reads this */
+    unsigned packets_per_queue;
+    char last_line[DPDK_LINE_MAX]; /* latest error that DPDK logged while starting or opening */
+    struct gate gate;
+    struct dpdk_port *ports[DPDK_PORTS_MAX];
+};
+
+extern const struct packet_port_ops dpdk_queue_ops;
+extern const struct packet_port_ops dpdk_queue_ops_gated;
+
+static inline struct packet *dpdk_packet(struct rte_mbuf *mbuf)
+{
+    return (struct packet *)(mbuf + 1);
+}
+
+static inline struct rte_mbuf *dpdk_mbuf(const struct packet *packet)
+{
+    return (struct rte_mbuf *)((uintptr_t)packet - sizeof(struct rte_mbuf));
+}
+
+#endif

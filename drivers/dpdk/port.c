@@ -1,0 +1,515 @@
+/* Ports: opening, description, statistics. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_dev.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+
+#include "drivers/dpdk/inside.h"
+#include "drivers/dpdk/machine.h"
+#include "drivers/log.h"
+
+enum { RSS_KEY_MAX = 64 }; /* bytes; 40 and 52 occur */
+
+#define RSS_FIELDS                                                                                 \
+    (RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_IPV6 | RTE_ETH_RSS_NONFRAG_IPV4_TCP |                          \
+     RTE_ETH_RSS_NONFRAG_IPV6_TCP | RTE_ETH_RSS_IPV6_TCP_EX)
+
+__attribute__((format(printf, 3, 4))) static int fail(char *error, int code, const char *format,
+                                                      ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(error, DPDK_ERROR_MAX, format, args);
+    va_end(args);
+    return code;
+}
+
+/* ---- attaching the device ---- */
+
+/* What commonly is missing when a driver refuses, as far as it is not seen from files. */
+static const char *remedy(const struct dpdk_spec *spec)
+{
+    static const struct {
+        const char *driver, *remedy;
+    } rows[] = {
+        {"net_af_xdp", "; run as root, or: setcap cap_net_admin,cap_net_raw,cap_bpf,cap_sys_admin,"
+                       "cap_ipc_lock+ep polluxd"},
+        {"net_af_packet", "; run as root, or: setcap cap_net_raw+ep polluxd"},
+        {"net_tap", "; run as root, or: setcap cap_net_admin+ep polluxd"},
+        {"net_memif", "; is the directory of its socket writable, the server there?"},
+    };
+
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if (strcmp(spec->driver, rows[i].driver) == 0)
+            return rows[i].remedy;
+    return spec->pci ? "; tools/pollux-nic doctor" : "";
+}
+
+static int refused(struct dpdk_port *port, int code, const char *what, char *error)
+{
+    const char *line = port->dpdk->last_line;
+
+    return fail(error, code, "port %s: %s (%s)%s%s%s", port->spec.name, what, rte_strerror(-code),
+                line[0] != '\0' ? ": " : "", line, remedy(&port->spec));
+}
+
+/* af_xdp and af_packet have one queue pair unless their arguments say more. */
+static int ask_for_queues(struct dpdk_spec *spec, unsigned queues)
+{
+    if (queues > 1 && strcmp(spec->driver, "net_af_xdp") == 0)
+        return dpdk_spec_default(spec, "queue_count", queues);
+    if (queues > 1 && strcmp(spec->driver, "net_af_packet") == 0)
+        return dpdk_spec_default(spec, "qpairs", queues);
+    return 0;
+}
+
+static int attach(struct dpdk_port *port, char *error)
+{
+    char text[DPDK_NAME_MAX + DPDK_SPEC_MAX + 2];
+    int result = dpdk_spec_text(&port->spec, text, sizeof(text));
+
+    if (result != 0)
+        return fail(error, result, "port %s: its arguments are too long", port->spec.name);
+    /* EAL found PCI devices when it started. */
+    if (!port->spec.pci && rte_eth_dev_get_port_by_name(port->spec.name, &port->id) == 0)
+        return fail(error, -EEXIST, "port %s is open already; give another name or number",
+                    port->spec.name);
+    if (!port->spec.pci) {
+        result = rte_dev_probe(text);
+        if (result != 0)
+            return refused(port, result, "its driver does not start", error);
+    }
+    if (rte_eth_dev_get_port_by_name(port->spec.name, &port->id) != 0)
+        return refused(port, -ENODEV, "no driver of DPDK took it", error);
+    return 0;
+}
+
+static void detach(struct dpdk_port *port)
+{
+    struct rte_eth_dev_info info;
+    bool known = rte_eth_dev_info_get(port->id, &info) == 0;
+
+    rte_eth_dev_close(port->id);
+    if (known && !port->spec.pci && info.device != NULL)
+        rte_dev_remove(info.device);
+}
+
+/* ---- configuring it ---- */
+
+static uint64_t wanted_rx(const struct rte_eth_dev_info *info)
+{
+    return info->rx_offload_capa & (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM);
+}
+
+static uint64_t wanted_tx(const struct rte_eth_dev_info *info)
+{
+    return info->tx_offload_capa & (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM);
+}
+
+/* The key of Woo and Park ("Scalable TCP Session Monitoring with Symmetric Receive-side Scaling"):
+ * its period of 16 bits gives both directions of a flow the same hash. */
+static void symmetric_key(uint8_t *key, unsigned len)
+{
+    for (unsigned i = 0; i < len; i++)
+        key[i] = i % 2 == 0 ? 0x6d : 0x5a;
+}
+
+static int configure(struct dpdk_port *port, const struct rte_eth_dev_info *info, unsigned queues,
+                     char *error)
+{
+    uint8_t key[RSS_KEY_MAX];
+    struct rte_eth_conf conf = {.rxmode = {.offloads = wanted_rx(info)},
+                                .txmode = {.offloads = wanted_tx(info)}};
+    int result;
+
+    port->info.rss = queues > 1 && (info->flow_type_rss_offloads & RSS_FIELDS) != 0;
+    if (port->info.rss) {
+        unsigned len = info->hash_key_size != 0 ? info->hash_key_size : 40;
+
+        symmetric_key(key, RSS_KEY_MAX);
+        conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+        conf.rx_adv_conf.rss_conf.rss_hf = info->flow_type_rss_offloads & RSS_FIELDS;
+        if (len <= RSS_KEY_MAX) {
+            conf.rx_adv_conf.rss_conf.rss_key = key;
+            conf.rx_adv_conf.rss_conf.rss_key_len = (uint8_t)len;
+        }
+    }
+    result = rte_eth_dev_configure(port->id, (uint16_t)queues, (uint16_t)queues, &conf);
+    if (result != 0)
+        return refused(port, result, "its driver refuses the configuration", error);
+    return 0;
+}
+
+static int set_mtu(struct dpdk_port *port, const struct rte_eth_dev_info *info, unsigned wanted,
+                   char *error)
+{
+    unsigned most =
+        info->max_mtu != 0 && info->max_mtu < DPDK_MTU_MAX ? info->max_mtu : DPDK_MTU_MAX;
+    unsigned mtu = wanted != 0 ? wanted : RTE_MIN((unsigned)DPDK_MTU_DEFAULT, most);
+    int result;
+
+    if (mtu > most || mtu < RTE_ETHER_MIN_MTU)
+        return fail(error, -ERANGE, "port %s: its MTU can be %d to %u, not %u", port->spec.name,
+                    RTE_ETHER_MIN_MTU, most, mtu);
+    result = rte_eth_dev_set_mtu(port->id, (uint16_t)mtu);
+    /* Virtual devices without an MTU of their own carry what they are given. */
+    if (result != 0 && (result != -ENOTSUP || mtu > DPDK_MTU_DEFAULT))
+        return refused(port, result, "it does not take that MTU", error);
+    port->info.mtu = (uint16_t)mtu;
+    return 0;
+}
+
+static int set_up_queue(struct dpdk_port *port, const struct rte_eth_dev_info *info, unsigned index,
+                        unsigned descriptors_rx, unsigned descriptors_tx, char *error)
+{
+    struct dpdk_queue *queue = &port->queues[index];
+    int node = rte_eth_dev_socket_id(port->id);
+    struct rte_eth_rxconf rx = info->default_rxconf;
+    struct rte_eth_txconf tx = info->default_txconf;
+    char name[RTE_MEMPOOL_NAMESIZE];
+    int result;
+
+    snprintf(name, sizeof(name), "pollux_%u_%u", port->id, index);
+    queue->pool =
+        rte_pktmbuf_pool_create(name, port->dpdk->packets_per_queue, DPDK_POOL_CACHE,
+                                sizeof(struct packet), PACKET_HEADROOM + PACKET_DATA_MAX, node);
+    if (queue->pool == NULL && node > 0) /* the card's node has no hugepages: any is better */
+        queue->pool = rte_pktmbuf_pool_create(name, port->dpdk->packets_per_queue, DPDK_POOL_CACHE,
+                                              sizeof(struct packet),
+                                              PACKET_HEADROOM + PACKET_DATA_MAX, SOCKET_ID_ANY);
+    if (queue->pool == NULL)
+        return fail(error, -rte_errno,
+                    "port %s: no memory for %u packets of queue %u (%s); give it more hugepages: "
+                    "sysctl vm.nr_hugepages, or more memory: dpdk-args '-m MEGABYTES'",
+                    port->spec.name, port->dpdk->packets_per_queue, index, rte_strerror(rte_errno));
+    rx.offloads = wanted_rx(info);
+    tx.offloads = wanted_tx(info);
+    result = rte_eth_rx_queue_setup(port->id, (uint16_t)index, (uint16_t)descriptors_rx,
+                                    (unsigned)node, &rx, queue->pool);
+    if (result == 0)
+        result = rte_eth_tx_queue_setup(port->id, (uint16_t)index, (uint16_t)descriptors_tx,
+                                        (unsigned)node, &tx);
+    if (result != 0)
+        return refused(port, result, "its driver refuses a queue", error);
+    queue->port_id = port->id;
+    queue->queue_id = (uint16_t)index;
+    queue->gate = &port->dpdk->gate;
+    return 0;
+}
+
+static int set_up_queues(struct dpdk_port *port, const struct rte_eth_dev_info *info, char *error)
+{
+    uint16_t rx = DPDK_RING_SIZE, tx = DPDK_RING_SIZE;
+    int result = rte_eth_dev_adjust_nb_rx_tx_desc(port->id, &rx, &tx);
+
+    if (result != 0)
+        return refused(port, result, "its driver refuses the ring sizes", error);
+    for (unsigned i = 0; i < port->queue_count; i++) {
+        result = set_up_queue(port, info, i, rx, tx, error);
+        if (result != 0)
+            return result;
+    }
+    return 0;
+}
+
+/* ---- what workers see of it ---- */
+
+static void describe(struct dpdk_port *port, const struct rte_eth_dev_info *info)
+{
+    struct rte_ether_addr mac = {{0}};
+    int node = rte_eth_dev_socket_id(port->id);
+    uint64_t tx = wanted_tx(info);
+
+    rte_eth_macaddr_get(port->id, &mac);
+    memcpy(port->info.mac, mac.addr_bytes, sizeof(port->info.mac));
+    snprintf(port->info.name, sizeof(port->info.name), "%s", port->spec.name);
+    snprintf(port->info.driver, sizeof(port->info.driver), "%s", info->driver_name);
+    port->info.queues = port->queue_count;
+    port->info.numa_node = node > 0 ? (unsigned)node : 0;
+    port->info.hugepages = port->dpdk->hugepages;
+    port->info.pool_packets = port->dpdk->packets_per_queue;
+    port->info.checks_rx = wanted_rx(info) != 0;
+    port->info.offloads = (tx & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM ? PACKET_TX_IP_CHECKSUM : 0) |
+                          (tx & RTE_ETH_TX_OFFLOAD_TCP_CKSUM ? PACKET_TX_TCP_CHECKSUM : 0);
+}
+
+static int publish(struct dpdk_port *port, char *error)
+{
+    bool memif = strcmp(port->spec.driver, "net_memif") == 0;
+
+    for (unsigned i = 0; i < port->queue_count; i++) {
+        struct dpdk_queue *queue = &port->queues[i];
+
+        queue->port.ops = memif ? &dpdk_queue_ops_gated : &dpdk_queue_ops;
+        memcpy(queue->port.mac, port->info.mac, sizeof(queue->port.mac));
+        queue->port.mtu = port->info.mtu;
+        queue->port.offloads = port->info.offloads;
+        queue->gated = memif;
+        queue->passes_on = strcmp(port->spec.driver, "net_ring") == 0;
+        queue->checks_rx = port->info.checks_rx;
+        queue->adjusts = port->info.offloads != 0;
+    }
+    if (!memif)
+        return 0;
+    gate_close(&port->dpdk->gate); /* for the interrupt thread, which looks through the users */
+    for (unsigned i = 0; i < port->queue_count; i++)
+        if (gate_add(&port->dpdk->gate, &port->queues[i].user) != 0) {
+            gate_open(&port->dpdk->gate);
+            return fail(error, -ENOSPC, "port %s: more than %d queues of memif ports",
+                        port->spec.name, GATE_USERS_MAX);
+        }
+    gate_open(&port->dpdk->gate);
+    return 0;
+}
+
+static int start(struct dpdk_port *port, char *error)
+{
+    int result = rte_eth_dev_start(port->id);
+
+    if (result != 0)
+        return refused(port, result, "it does not start", error);
+    port->started = true;
+    /* Neighbour discovery asks by multicast. Virtual devices take everything anyway. */
+    rte_eth_allmulticast_enable(port->id);
+    return 0;
+}
+
+/* ---- open and close ---- */
+
+static int enough_queues(struct dpdk_port *port, const struct rte_eth_dev_info *info, char *error)
+{
+    unsigned most = RTE_MIN(info->max_rx_queues, info->max_tx_queues);
+
+    if (port->queue_count <= most)
+        return 0;
+    return fail(error, -ENOSPC,
+                "port %s: it has %u queue pairs, fewer than the %u workers; set: workers %u",
+                port->spec.name, most, port->queue_count, most);
+}
+
+static int open_device(struct dpdk_port *port, unsigned mtu, char *error)
+{
+    struct rte_eth_dev_info info;
+    int result = rte_eth_dev_info_get(port->id, &info);
+
+    if (result != 0)
+        return refused(port, result, "it does not say what it can", error);
+    result = enough_queues(port, &info, error);
+    if (result == 0)
+        result = configure(port, &info, port->queue_count, error);
+    if (result == 0)
+        result = set_mtu(port, &info, mtu, error);
+    if (result == 0)
+        result = set_up_queues(port, &info, error);
+    if (result != 0)
+        return result;
+    describe(port, &info);
+    result = publish(port, error);
+    return result != 0 ? result : start(port, error);
+}
+
+static struct dpdk_port **free_place(struct dpdk *dpdk)
+{
+    for (unsigned i = 0; i < DPDK_PORTS_MAX; i++)
+        if (dpdk->ports[i] == NULL)
+            return &dpdk->ports[i];
+    return NULL;
+}
+
+static void free_port(struct dpdk_port *port)
+{
+    if (port->queues != NULL)
+        for (unsigned i = 0; i < port->queue_count; i++)
+            rte_mempool_free(port->queues[i].pool);
+    free(port->queues);
+    free(port);
+}
+
+static void close_device(struct dpdk_port *port)
+{
+    gate_close(&port->dpdk->gate);
+    if (port->started)
+        rte_eth_dev_stop(port->id);
+    for (unsigned i = 0; i < port->queue_count; i++)
+        if (port->queues[i].gated)
+            gate_leave_out(&port->dpdk->gate, &port->queues[i].user);
+    detach(port);
+    gate_open(&port->dpdk->gate);
+}
+
+static struct dpdk_port *new_port(struct dpdk *dpdk, unsigned queues)
+{
+    struct dpdk_port *port = calloc(1, sizeof(*port));
+
+    if (port == NULL)
+        return NULL;
+    port->dpdk = dpdk;
+    port->queue_count = queues;
+    port->queues = aligned_alloc(64, queues * sizeof(struct dpdk_queue));
+    if (port->queues == NULL) {
+        free(port);
+        return NULL;
+    }
+    memset(port->queues, 0, queues * sizeof(struct dpdk_queue));
+    return port;
+}
+
+int dpdk_port_open(struct dpdk *dpdk, const char *spec, unsigned queues, unsigned mtu,
+                   struct dpdk_port **out, char *error)
+{
+    struct dpdk_port **place = free_place(dpdk);
+    struct dpdk_port *port;
+    char role[16] = "client";
+    int result;
+
+    if (place == NULL || queues == 0 || queues > DPDK_QUEUES_MAX)
+        return fail(error, -ENOSPC, "port %.80s: at most %d ports of 1 to %d queues are served",
+                    spec, DPDK_PORTS_MAX, DPDK_QUEUES_MAX);
+    port = new_port(dpdk, queues);
+    if (port == NULL)
+        return fail(error, -ENOMEM, "port %.80s: out of memory", spec);
+    dpdk->starting = true;
+    dpdk->last_line[0] = '\0';
+    result = dpdk_spec_parse(spec, &port->spec, error);
+    if (result == 0)
+        result = machine_check("", &port->spec, error);
+    if (result == 0 && ask_for_queues(&port->spec, queues) != 0)
+        result = fail(error, -ENOSPC, "port %s: its arguments are too long", port->spec.name);
+    if (result == 0)
+        result = attach(port, error);
+    if (result != 0)
+        goto fail;
+    result = open_device(port, mtu, error);
+    if (result != 0) {
+        close_device(port);
+        goto fail;
+    }
+    dpdk_spec_value(&port->spec, "role", role, sizeof(role));
+    port->reconnects = strcmp(port->spec.driver, "net_memif") == 0 && strcmp(role, "client") == 0;
+    dpdk->starting = false;
+    *place = *out = port;
+    return 0;
+fail:
+    dpdk->starting = false;
+    free_port(port);
+    return result;
+}
+
+void dpdk_port_close(struct dpdk_port *port)
+{
+    for (unsigned i = 0; i < DPDK_PORTS_MAX; i++)
+        if (port->dpdk->ports[i] == port)
+            port->dpdk->ports[i] = NULL;
+    close_device(port);
+    free_port(port);
+}
+
+/* The driver of memif does not try again by itself. */
+void dpdk_port_tick(struct dpdk_port *port)
+{
+    struct dpdk_link link;
+    struct log *log = port->dpdk->log;
+
+    if (!port->reconnects)
+        return;
+    dpdk_port_link(port, &link);
+    if (port->started && link.up)
+        return;
+    gate_close(&port->dpdk->gate);
+    if (port->started)
+        rte_eth_dev_stop(port->id);
+    port->dpdk->starting = true; /* that the server is not back yet is not worth a line */
+    port->started = rte_eth_dev_start(port->id) == 0;
+    port->dpdk->starting = false;
+    for (unsigned i = 0; i < port->queue_count; i++)
+        atomic_store_explicit(&port->queues[i].stopped, !port->started, memory_order_relaxed);
+    gate_open(&port->dpdk->gate);
+    if (port->started && log != NULL)
+        log_write(log, LOG_LEVEL_NOTICE, "dpdk: port %s connects again", port->info.name);
+}
+
+/* ---- questions ---- */
+
+struct packet_port *dpdk_queue(struct dpdk_port *port, unsigned index)
+{
+    assert(index < port->queue_count);
+    return &port->queues[index].port;
+}
+
+const struct dpdk_counters *dpdk_queue_counters(const struct dpdk_port *port, unsigned index)
+{
+    assert(index < port->queue_count);
+    return &port->queues[index].counters;
+}
+
+void dpdk_port_info(const struct dpdk_port *port, struct dpdk_port_info *info)
+{
+    *info = port->info;
+}
+
+void dpdk_port_link(const struct dpdk_port *port, struct dpdk_link *link)
+{
+    struct rte_eth_link found;
+
+    memset(link, 0, sizeof(*link));
+    if (rte_eth_link_get_nowait(port->id, &found) != 0)
+        return;
+    link->up = found.link_status == RTE_ETH_LINK_UP;
+    link->full_duplex = found.link_duplex == RTE_ETH_LINK_FULL_DUPLEX;
+    if (found.link_speed != RTE_ETH_SPEED_NUM_UNKNOWN)
+        link->speed_mbps = found.link_speed;
+}
+
+int dpdk_port_stats(const struct dpdk_port *port, struct dpdk_stats *stats)
+{
+    struct rte_eth_stats found;
+    int result = rte_eth_stats_get(port->id, &found);
+
+    memset(stats, 0, sizeof(*stats));
+    if (result != 0)
+        return result;
+    stats->rx_packets = found.ipackets;
+    stats->rx_bytes = found.ibytes;
+    stats->tx_packets = found.opackets;
+    stats->tx_bytes = found.obytes;
+    stats->rx_missed = found.imissed;
+    stats->rx_errors = found.ierrors;
+    stats->rx_no_pool = found.rx_nombuf;
+    stats->tx_errors = found.oerrors;
+    return 0;
+}
+
+int dpdk_port_xstats(const struct dpdk_port *port,
+                     void (*each)(void *arg, const char *name, uint64_t value), void *arg)
+{
+    int count = rte_eth_xstats_get_names(port->id, NULL, 0);
+    struct rte_eth_xstat_name *names;
+    struct rte_eth_xstat *values;
+    int result = 0, got;
+
+    if (count <= 0)
+        return count;
+    names = calloc((size_t)count, sizeof(*names));
+    values = calloc((size_t)count, sizeof(*values));
+    if (names == NULL || values == NULL) {
+        result = -ENOMEM;
+        goto out;
+    }
+    if (rte_eth_xstats_get_names(port->id, names, (unsigned)count) != count) {
+        result = -EAGAIN;
+        goto out;
+    }
+    got = rte_eth_xstats_get(port->id, values, (unsigned)count);
+    for (int i = 0; i < got && i < count; i++)
+        if (values[i].id < (uint64_t)count)
+            each(arg, names[values[i].id].name, values[i].value);
+out:
+    free(values);
+    free(names);
+    return result;
+}
