@@ -16,7 +16,7 @@ static const char *apply_maxclients(struct control *control, const struct config
     uint64_t wanted = (uint64_t)config->maxclients + besides;
     uint64_t limit = listen_raise_fd_limit(wanted);
 
-    if (limit >= wanted)
+    if (limit >= wanted || config->net_driver == CONFIG_DRIVER_DPDK)
         return NULL;
     snprintf(control->refusal, sizeof control->refusal,
              "The operating system is not able to handle the specified number of clients, try "
@@ -118,7 +118,8 @@ static void listen_there(void *runner, struct task *task)
         struct listener *listener = &listeners->items[i];
         if (listener->worker != worker->index)
             continue;
-        round->result = worker_listen(worker, listener->fd, listener->id, listener->hand_over);
+        round->result =
+            worker_listen(worker, listener->fd, listener->port, listener->id, listener->hand_over);
         if (round->result == 0)
             listener->fd = -1;
     }

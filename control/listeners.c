@@ -80,6 +80,23 @@ static bool is_held(const struct listeners_held *held, const char *address, uint
     return false;
 }
 
+/* The port of a driver without sockets: nobody else can be there. */
+static int note_port(const struct opening *opening, uint16_t port, uint32_t id, uint32_t first,
+                     uint32_t last)
+{
+    for (uint32_t worker = first; worker <= last; worker++) {
+        struct listener listener = {.worker = worker,
+                                    .id = id + opening->set,
+                                    .fd = -1,
+                                    .port = port};
+        if (listeners_add(opening->listeners, listener) < 0) {
+            snprintf(opening->error, LISTEN_ERROR_MAX, "no memory for listeners");
+            return -ENOMEM;
+        }
+    }
+    return (int)(last - first) + 1;
+}
+
 /* `port` on every address, for workers first to last. Returns how many sockets were bound. */
 static int open_port(const struct opening *opening, uint16_t port, uint32_t id, uint32_t first,
                      uint32_t last)
@@ -87,6 +104,8 @@ static int open_port(const struct opening *opening, uint16_t port, uint32_t id, 
     const struct config_list *bind = opening->config->bind;
     int opened = 0;
 
+    if (opening->config->net_driver == CONFIG_DRIVER_DPDK)
+        return note_port(opening, port, id, first, last);
     for (unsigned i = 0; i < bind->count; i++) {
         bool optional = bind->items[i][0] == '-';
         const char *address = bind->items[i] + optional;

@@ -5,6 +5,8 @@
  *            with per-core-endpoints worker k has another one at per-core-port-base + k. The unix
  *            socket has one acceptor, worker 0, which hands connections round.
  * Ownership: a struct listeners owns its descriptors until they are given away.
+ * Drivers of packet ports have no sockets: there a listener is a port number alone, and `bind` has
+ * no say, as the port has its own addresses.
  * Threading: the main thread.
  * Errors:    negative errno, with one line that names address, port and reason; then nothing is
  *            left open. */
@@ -34,7 +36,8 @@ struct listeners {
     unsigned count, capacity;
     struct listener {
         uint32_t worker, id;
-        int fd; /* -1: given away */
+        int fd;        /* -1: given away, or none: see port */
+        uint16_t port; /* of a network driver without sockets; else 0 */
         bool hand_over;
     } * items;
 };

@@ -355,6 +355,12 @@ int control_start(struct control *control)
                   "Nothing to listen on: port is 0 and no unixsocket is set.");
         return -1;
     }
+    if (config->net_driver == CONFIG_DRIVER_DPDK) {
+        log_write(control->log, LOG_LEVEL_WARNING,
+                  "Cannot start: net-driver dpdk needs a build "
+                  "with DPDK.");
+        return -1;
+    }
     if (choose_cpus(control) < 0 || fit_clients(control) < 0)
         return -1;
     purge_in_background(control);

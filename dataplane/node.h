@@ -26,9 +26,10 @@ enum {
 };
 _Static_assert((int)WORKERS_MAX <= (int)LISTENER_SET, "ids of two sets are distinct");
 
-struct log;     /* drivers/log.h */
-struct watch;   /* slots/watch.h */
-struct journal; /* persist/journal.h: one worker's ring */
+struct log;       /* drivers/log.h */
+struct watch;     /* slots/watch.h */
+struct journal;   /* persist/journal.h: one worker's ring */
+struct dpdk_port; /* drivers/dpdk/dpdk.h */
 
 struct node {
     struct config *config;
@@ -39,6 +40,7 @@ struct node {
     uint64_t hash_seed;
     struct clock_tsc tsc;
     const struct stream_driver *driver;
+    const struct dpdk_port *packet_port; /* whose queues the workers drive; NULL: none */
     struct command_index *commands;
     _Atomic uint8_t owner[SLOTS]; /* slot -> worker; an idle server: equal contiguous ranges */
     struct keyspace

@@ -5,13 +5,20 @@
 #include "dataplane/worker.h"
 #include "drivers/socket.h"
 
-int worker_listen(struct worker *worker, int fd, uint32_t id, bool hand_over)
+int worker_listen_on(struct worker *worker, const struct worker_listener *listener)
 {
-    int result = worker_give_listener(worker, fd, id, hand_over);
+    if (listener->fd < 0)
+        return worker->driver->listen_port(worker->stream, listener->port, listener->id);
+    return worker->driver->listen(worker->stream, listener->fd, listener->id, listener->hand_over);
+}
+
+int worker_listen(struct worker *worker, int fd, uint16_t port, uint32_t id, bool hand_over)
+{
+    int result = worker_give_listener(worker, fd, port, id, hand_over);
 
     if (result < 0)
         return result;
-    result = worker->driver->listen(worker->stream, fd, id, hand_over);
+    result = worker_listen_on(worker, &worker->listeners[worker->listener_count - 1]);
     if (result < 0) {
         worker->listener_count--;
         return result;
@@ -38,8 +45,9 @@ void worker_unlisten(struct worker *worker, uint32_t set)
 void worker_set_keepalive(struct worker *worker, unsigned keepalive_s)
 {
     for (uint32_t i = 0; i < worker->listener_count; i++)
-        (void)socket_set_options(worker->listeners[i].fd,
-                                 keepalive_s); /* nothing to be done about a failure */
+        if (worker->listeners[i].fd >= 0)
+            (void)socket_set_options(worker->listeners[i].fd,
+                                     keepalive_s); /* nothing to be done about a failure */
 }
 
 void worker_drain(struct worker *worker)

@@ -80,6 +80,29 @@ uint64_t node_sum(const struct node *node, size_t offset)
 
 /* ---- life ---- */
 
+/* On the control thread. */
+static void prepare_memory(void *runner, struct task *task)
+{
+    struct worker *worker =
+        (struct worker *)((char *)task - offsetof(struct worker, prepare_task));
+
+    (void)runner;
+    memory_prepare(worker->memory, (unsigned)worker->numa_node);
+    atomic_store_explicit(&worker->preparing, false, memory_order_release);
+}
+
+/* The worker has taken memory from the machine: the control thread touches what comes next. */
+static void memory_taken(void *arg)
+{
+    struct worker *worker = arg;
+    const struct node_control *control = worker->node->control_calls;
+
+    if (control == NULL || atomic_exchange_explicit(&worker->preparing, true, memory_order_acquire))
+        return;
+    worker->prepare_task.run = prepare_memory;
+    control->post(worker->node->control, &worker->prepare_task);
+}
+
 int worker_create(struct worker **worker_out, struct node *node, uint32_t index, int cpu)
 {
     struct worker *worker = aligned_alloc(64, (sizeof *worker + 63) & ~(size_t)63);
@@ -111,6 +134,7 @@ int worker_create(struct worker **worker_out, struct node *node, uint32_t index,
         worker_destroy(worker);
         return -ENOMEM;
     }
+    memory_prepare_ahead(worker->memory, memory_taken, worker);
     *worker_out = worker;
     return 0;
 }
@@ -126,7 +150,7 @@ void worker_empty(struct worker *worker)
         lazyfree_destroy(worker, worker->lazyfree);
     worker->lazyfree = NULL;
     for (uint32_t i = 0; i < worker->listener_count; i++)
-        if (!worker->listeners[i].taken)
+        if (!worker->listeners[i].taken && worker->listeners[i].fd >= 0)
             close(worker->listeners[i].fd);
     worker->listener_count = 0;
 }
@@ -154,7 +178,7 @@ void worker_destroy(struct worker *worker)
     free(worker);
 }
 
-int worker_give_listener(struct worker *worker, int fd, uint32_t id, bool hand_over)
+int worker_give_listener(struct worker *worker, int fd, uint16_t port, uint32_t id, bool hand_over)
 {
     if (worker->listener_count == worker->listener_capacity) {
         uint32_t capacity = worker->listener_capacity == 0 ? 4 : worker->listener_capacity * 2;
@@ -165,7 +189,7 @@ int worker_give_listener(struct worker *worker, int fd, uint32_t id, bool hand_o
         worker->listener_capacity = capacity;
     }
     worker->listeners[worker->listener_count++] =
-        (struct worker_listener){.fd = fd, .id = id, .hand_over = hand_over};
+        (struct worker_listener){.fd = fd, .port = port, .id = id, .hand_over = hand_over};
     return 0;
 }
 
@@ -358,6 +382,9 @@ static int open_stream(struct worker *worker)
     struct stream_options options = {.connections_max = worker->node->connections_max,
                                      .keepalive_s = (unsigned)worker->node->config->tcp_keepalive,
                                      .may_sleep = true,
+                                     .shares_cpu = !worker->alone_on_cpu,
+                                     .port = worker->port,
+                                     .config = worker->node->config,
                                      .error = error};
     int result = worker->driver->create(&worker->stream, &options);
 
@@ -368,8 +395,7 @@ static int open_stream(struct worker *worker)
     }
     for (uint32_t i = 0; i < worker->listener_count; i++) {
         struct worker_listener *listener = &worker->listeners[i];
-        result =
-            worker->driver->listen(worker->stream, listener->fd, listener->id, listener->hand_over);
+        result = worker_listen_on(worker, listener);
         if (result < 0) {
             snprintf(worker->start_error, sizeof worker->start_error, "cannot listen: %s",
                      strerror(-result));

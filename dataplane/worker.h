@@ -14,6 +14,7 @@
 #include "dataplane/store/expire.h"
 #include "dataplane/task.h"
 
+struct packet_port; /* drivers/packet.h */
 struct mailroom;    /* slots/mailbox.h: this worker's rings to and from all others */
 struct slot_queues; /* slots/queue.h: what waits for slots of this worker */
 struct client_list; /* client/client.h */
@@ -66,6 +67,7 @@ struct worker {
     uint32_t index;
     _Atomic bool running;
     struct stream *stream;
+    struct packet_port *port; /* of a driver of packet ports: this worker's queue pair, or NULL */
     const struct stream_driver *driver;
     struct memory *memory;
     struct mailroom *mail;
@@ -106,7 +108,8 @@ struct worker {
     } rates[3];           /* operations, received, sent */
     uint64_t turn_cpu_ns; /* CPU clock when the last turn ended */
     struct worker_listener {
-        int fd;
+        int fd; /* -1: a port of the driver's own */
+        uint16_t port;
         uint32_t id;
         bool hand_over, taken;
     } * listeners; /* taken: the descriptor is the stream's */
@@ -153,11 +156,13 @@ uint64_t node_sum(const struct node *node, size_t offset);
 
 /* In this order, for all workers together: create each, give listeners, start each, wait for each; stop, join each, empty each, destroy each. */
 int worker_create(struct worker **worker, struct node *node, uint32_t index, int cpu);
-/* Takes over a bound, listening socket. 0 or -ENOMEM. */
-int worker_give_listener(struct worker *worker, int fd, uint32_t id, bool hand_over);
+/* Takes over a bound, listening socket, or with fd -1 the TCP port of a driver that has no sockets. 0 or -ENOMEM. */
+int worker_give_listener(struct worker *worker, int fd, uint16_t port, uint32_t id, bool hand_over);
+/* serving.c, on the worker's thread: has the stream accept on it. 0 or -errno. */
+int worker_listen_on(struct worker *worker, const struct worker_listener *listener);
 /* serving.c, on the worker's thread: the same while it runs (0 or -errno, the descriptor stays the caller's); stops accepting on the TCP
  * listeners of a set (0 or LISTENER_SET); keepalive of connections accepted from now on. */
-int worker_listen(struct worker *worker, int fd, uint32_t id, bool hand_over);
+int worker_listen(struct worker *worker, int fd, uint16_t port, uint32_t id, bool hand_over);
 void worker_unlisten(struct worker *worker, uint32_t set);
 void worker_set_keepalive(struct worker *worker, unsigned keepalive_s);
 /* Finishes what was read, accepts and reads no more; `drained` tells when. */

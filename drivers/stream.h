@@ -26,6 +26,8 @@ enum {
     STREAM_ERROR_MAX = 256,        /* the line that says why a stream cannot be made */
     STREAM_RX_BUFFERS = 256,       /* defaults of the options */
     STREAM_RX_BUFFER_BYTES = 16384,
+    STREAM_FD_NONE = -1,   /* of a connection that never had one */
+    STREAM_FD_CLOSED = -2, /* of one that had */
 };
 
 enum stream_event_kind {
@@ -44,7 +46,7 @@ struct stream_conn {
     void *user;             /* the caller's */
     uint64_t pending_bytes; /* output committed or appended, and not yet sent; read only */
     uint32_t listener_id;   /* of the listener that accepted it; read only */
-    int fd;                 /* kernel socket, or -1; read only */
+    int fd;                 /* kernel socket; STREAM_FD_NONE or STREAM_FD_CLOSED; read only */
 };
 
 struct stream_event {
@@ -69,13 +71,20 @@ struct stream_counters {
     _Atomic uint64_t rx_nobufs;           /* receives put off because no buffer was free */
 };
 
+struct config;      /* config/config.h */
+struct packet_port; /* drivers/packet.h */
+
 struct stream_options {
     unsigned connections_max; /* bound for tables; at least maxclients + 32 */
     unsigned rx_buffers;      /* receive buffers in the ring, power of two (default 256) */
     unsigned rx_buffer_bytes; /* size of each (default 16 KiB) */
     unsigned keepalive_s;     /* tcp-keepalive; 0 is off */
     bool may_sleep;           /* false: poll never blocks */
-    char *error;              /* NULL, or STREAM_ERROR_MAX bytes: why create failed, in words */
+    bool shares_cpu;          /* other workers are pinned to the same CPU */
+    /* For a driver of packet ports; others do not look at them. */
+    struct packet_port *port;    /* this worker's queue pair; NULL: it has no network */
+    const struct config *config; /* addresses and the like */
+    char *error;                 /* NULL, or STREAM_ERROR_MAX bytes: why create failed, in words */
 };
 
 struct stream;
@@ -92,6 +101,9 @@ struct stream_driver {
      * descriptors or memory run out, accepting rests for 100 ms; past connections_max a connection
      * is closed at once. Both count in accept_errors. */
     int (*listen)(struct stream *stream, int fd, uint32_t listener_id, bool hand_over);
+    /* Accepts on a TCP port of the driver's own addresses; STREAM_ACCEPTED follows as above. NULL for
+     * drivers of kernel sockets. */
+    int (*listen_port)(struct stream *stream, uint16_t port, uint32_t listener_id);
     int (*unlisten)(struct stream *stream, uint32_t listener_id);
     /* Takes over a connected socket; STREAM_ACCEPTED follows at a later poll. Closes fd on
      * failure. */

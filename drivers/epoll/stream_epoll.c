@@ -137,7 +137,7 @@ static void ep_die(struct ep_stream *stream, struct ep_conn *conn, int error)
     /* Closing forgets it too, but only if nobody holds a duplicate. */
     epoll_ctl(stream->epoll_fd, EPOLL_CTL_DEL, conn->base.fd, NULL);
     close(conn->base.fd);
-    conn->base.fd = -1;
+    conn->base.fd = STREAM_FD_CLOSED;
     ep_make_ready(stream, conn);
 }
 
