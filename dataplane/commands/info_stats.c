@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "dataplane/commands/histogram.h"
+#include "dataplane/commands/holdings.h"
 #include "dataplane/commands/info.h"
 #include "dataplane/worker.h"
 
@@ -237,18 +238,30 @@ void info_latencystats(struct call *call, struct report *report)
 
 /* ---- keyspace ---- */
 
+static struct holdings holdings(const struct call *call, const struct keyspace *keyspace)
+{
+    if (keyspace == NULL)
+        return (struct holdings){0};
+    if (call->session->cluster)
+        return holdings_of_worker(call, keyspace);
+    return (struct holdings){keyspace_keys(keyspace), keyspace_expires(keyspace)};
+}
+
 void info_keyspace(struct call *call, struct report *report)
 {
     const struct node *node = call->node;
 
     for (uint32_t db = 0; db < node->database_count; db++) {
         const struct keyspace *keyspace = keyspace_get(node, db);
-        int64_t keys = keyspace == NULL ? 0 : keyspace_keys(keyspace);
-        if (keys <= 0)
+        struct holdings held = holdings(call, keyspace);
+        if (held.keys <= 0)
             continue;
-        int64_t expires = keyspace_expires(keyspace);
-        report_format(report, "db%u:keys=%lld,expires=%lld,avg_ttl=%lld\r\n", db, (long long)keys,
-                      (long long)(expires < 0 ? 0 : expires),
-                      (long long)keyspace_mean_ttl_ms(keyspace, call->now_unix_ms));
+        /* The mean is that of all workers' keys on the port of one, too: sums of deadlines are
+         * kept by executing worker, not by slot. */
+        int64_t mean_ms =
+            held.expires <= 0 ? 0 : keyspace_mean_ttl_ms(keyspace, call->now_unix_ms);
+        report_format(report, "db%u:keys=%lld,expires=%lld,avg_ttl=%lld\r\n", db,
+                      (long long)held.keys, (long long)(held.expires < 0 ? 0 : held.expires),
+                      (long long)mean_ms);
     }
 }

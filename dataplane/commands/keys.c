@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "dataplane/commands/functions.h"
-#include "dataplane/slots/job.h"
+#include "dataplane/commands/holdings.h"
 #include "dataplane/worker.h"
 
 /* A database number of the client's; else replies as Redis does. */
@@ -250,30 +250,6 @@ int32_t slot_of_dbsize(struct call *call)
     return -1;
 }
 
-static bool job_holds(const struct job *job, uint16_t slot)
-{
-    for (uint32_t i = 0; job != NULL && i < job->part_count; i++)
-        for (uint32_t k = 0; k < job->parts[i].count; k++)
-            if (job->parts[i].refs[k].slot == slot)
-                return true;
-    return false;
-}
-
-/* What the slots of this worker hold; those that it has lent at the moment are left out. */
-static int64_t keys_of_worker(const struct call *call, const struct keyspace *keyspace)
-{
-    int64_t keys = 0;
-
-    for (int32_t slot = keyspace_next_slot(keyspace, 0); slot >= 0;
-         slot = slot + 1 < SLOTS ? keyspace_next_slot(keyspace, slot + 1) : -1) {
-        if (node_owner(call->node, (uint32_t)slot) != call->worker->index ||
-            (slots_busy(call->worker, (uint16_t)slot) && !job_holds(call->job, (uint16_t)slot)))
-            continue;
-        keys += keyspace->slots[slot].table.used;
-    }
-    return keys;
-}
-
 void cmd_dbsize(struct call *call)
 {
     struct keyspace *keyspace = keyspace_get(call->node, call->session->db);
@@ -281,7 +257,7 @@ void cmd_dbsize(struct call *call)
     if (keyspace == NULL)
         reply_integer(call->reply, 0);
     else if (call->session->cluster) /* cluster clients add up what the ports say */
-        reply_integer(call->reply, keys_of_worker(call, keyspace));
+        reply_integer(call->reply, holdings_of_worker(call, keyspace).keys);
     else
         reply_integer(call->reply, keyspace_keys(keyspace));
 }

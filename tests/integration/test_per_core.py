@@ -183,6 +183,15 @@ def test_each_port_counts_its_own_keys(t):
             conn.must("SET", key, owner)
             wanted.add(key.encode())
     assert [conn.must("DBSIZE") for conn in f.conns] == [50 + k for k in range(f.count)]
+    for owner, conn in enumerate(f.conns):
+        for _ in range(owner):
+            conn.must("SET", f.key_of(owner), "going", "EX", 1000)
+        keyspace = info_fields(conn.must("INFO", "keyspace"))["db0"]
+        assert keyspace.startswith(f"keys={50 + 2 * owner},expires={owner},avg_ttl="), keyspace
+        assert owner == 0 or 0 < int(keyspace.rsplit("=", 1)[1]) <= 1000000, keyspace
+        for key in conn.must("KEYS", "*"):
+            if conn.must("TTL", key) > 0:
+                conn.must("DEL", key)
     listed = [key for conn in f.conns for key in conn.must("KEYS", "*")]
     assert len(listed) == len(wanted) and set(listed) == wanted
     scanned = []
