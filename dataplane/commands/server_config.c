@@ -163,6 +163,8 @@ static void reset_rates(struct worker *worker)
 
     set_zero(&stream->rx_bytes);
     set_zero(&stream->tx_bytes);
+    set_zero(&stream->rx_events);
+    set_zero(&stream->tx_calls);
     memset(worker->rates, 0, sizeof worker->rates);
     set_zero(&worker->stats.operations_per_second);
     set_zero(&worker->stats.rx_per_second);

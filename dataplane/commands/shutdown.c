@@ -7,6 +7,7 @@
 #include "dataplane/client/client.h"
 #include "dataplane/commands/functions.h"
 #include "dataplane/commands/server.h"
+#include "drivers/log.h"
 
 /* ---- SHUTDOWN ---- */
 
@@ -57,8 +58,11 @@ void cmd_shutdown(struct call *call)
         /* An end waits for nothing that could be called off: replies go out, and that is all. */
         reply_error(call->reply, "No shutdown in progress.");
     } else if ((options & SHUTDOWN_SAVE) != 0 && (options & SHUTDOWN_FORCE) == 0) {
-        reply_error(call->reply, "This version cannot save: there is no persistence yet. Use "
-                                 "SHUTDOWN NOSAVE, or FORCE.");
+        /* There is nothing yet that could save: a save that fails, as far as the client goes. */
+        if (node->log != NULL)
+            log_write(node->log, LOG_LEVEL_WARNING,
+                      "SHUTDOWN SAVE: there is no persistence yet. Use SHUTDOWN NOSAVE, or FORCE.");
+        reply_error(call->reply, "Errors trying to SHUTDOWN. Check logs.");
     } else {
         /* No reply: the connection ends, as with Redis. */
         call->client->flags |= CLIENT_CLOSE_AFTER_REPLY;

@@ -178,6 +178,9 @@ def test_resetstat(t):
     assert int(after["total_commands_processed"]) <= 3
     assert "cmdstat_get" not in after and "errorstat_ERR" not in after
     assert after["db0"] == before["db0"]
+    for name in ("total_net_input_bytes", "total_net_output_bytes", "total_reads_processed",
+                 "total_writes_processed"):
+        assert 0 < int(after[name]) < int(before[name]) / 3, (name, before[name], after[name])
 
 
 @case(workers=(1,))

@@ -137,6 +137,9 @@ def test_shutdown_command(t):
     conn = t.connect(server)
     assert conn("SHUTDOWN", "WHAT") == b"ERR syntax error"
     assert conn("SHUTDOWN", "SAVE", "NOSAVE") == b"ERR syntax error"
+    if not t.as_redis:  # whose save would succeed
+        assert conn("SHUTDOWN", "SAVE") == b"ERR Errors trying to SHUTDOWN. Check logs."
+        assert "there is no persistence yet" in server.output()
     assert conn("SHUTDOWN", "ABORT", "NOW") == b"ERR syntax error"
     assert conn("SHUTDOWN", "ABORT") == b"ERR No shutdown in progress."
     conn.must("MULTI")
