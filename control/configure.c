@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/directive.h"
 #include "control/control.h"
 #include "dataplane/worker.h"
 
@@ -241,32 +242,61 @@ static const char *apply_with_listeners(void *arg, const struct config *config,
     return reason;
 }
 
-/* The values in force, as arguments of config_set that bring them back. */
+/* The values in force of all directives that a CONFIG SET names, as the words that set them again. */
 struct saved {
-    char port[24], bind[CONFIG_BIND_MAX * 64 + 16];
+    struct config_span *words;
+    unsigned count;
+    bool failed; /* no memory: not all are here */
 };
 
-static void save(struct saved *saved, const struct config *config)
+static void save_one(void *arg, const char *name, size_t name_len, const char *value,
+                     size_t value_len)
 {
-    const struct config_list *bind = config->bind;
-    size_t used = 0;
+    struct saved *saved = arg;
+    struct config_span *pair = &saved->words[saved->count];
 
-    snprintf(saved->port, sizeof saved->port, "%lld", (long long)config->port);
-    saved->bind[0] = '\0';
-    for (unsigned i = 0; i < bind->count && used < sizeof saved->bind; i++)
-        used += (size_t)snprintf(saved->bind + used, sizeof saved->bind - used, "%s%s",
-                                 i == 0 ? "" : " ", bind->items[i]);
+    pair[0] = (struct config_span){strndup(name, name_len), name_len};
+    pair[1] = (struct config_span){strndup(value, value_len), value_len};
+    saved->count += 2;
+    saved->failed |= pair[0].data == NULL || pair[1].data == NULL;
 }
 
-static void restore(struct config *config, const struct saved *saved)
+static void saved_free(struct saved *saved)
 {
-    const struct config_span words[] = {{"port", 4},
-                                        {saved->port, strlen(saved->port)},
-                                        {"bind", 4},
-                                        {saved->bind, strlen(saved->bind)}};
+    for (unsigned i = 0; i < saved->count; i++)
+        free((char *)saved->words[i].data);
+    free(saved->words);
+}
+
+/* Names that are none or have wildcards are for config_set to refuse. */
+static bool save(struct saved *saved, const struct config *config, const struct config_span *words,
+                 unsigned count)
+{
+    *saved = (struct saved){.words = calloc(count, sizeof *saved->words)};
+    if (saved->words == NULL)
+        return false;
+    for (unsigned i = 0; i + 1 < count; i += 2)
+        if (directive_find(words[i].data, words[i].len, NULL) != NULL)
+            config_get(config, &words[i], 1, save_one, saved);
+    return !saved->failed;
+}
+
+/* Everything but the sockets, which nobody has left yet. */
+static const char *apply_besides_listeners(void *arg, const struct config *config,
+                                           const struct config_change *changes, unsigned count,
+                                           unsigned *culprit)
+{
+    return apply_all(arg, config, changes, count, culprit);
+}
+
+static void restore(struct control *control, const struct saved *saved)
+{
     char text[CONFIG_REASON_MAX];
 
-    (void)config_set(config, words, 4, true, NULL, NULL, text); /* they were in force before */
+    /* They were in force before, so that nothing but memory can be short. */
+    if (config_set(control->config, saved->words, saved->count, true, apply_besides_listeners,
+                   control, text) < 0)
+        log_write(control->log, LOG_LEVEL_WARNING, "CONFIG SET: the old values are lost: %s", text);
 }
 
 int configure(void *arg, const struct config_span *words, unsigned count, bool local,
@@ -275,20 +305,26 @@ int configure(void *arg, const struct config_span *words, unsigned count, bool l
     struct control *control = arg;
     struct configuring configuring = {.control = control};
     struct saved saved;
+    int result;
 
-    save(&saved, control->config);
-    int result =
-        config_set(control->config, words, count, local, apply_with_listeners, &configuring, text);
-    if (result < 0 || !configuring.listens)
-        return result;
-    /* Not under the configuration's mutex: a worker may be waiting for that. */
-    result = switch_listeners(control, &configuring.listeners);
-    listeners_close(&configuring.listeners);
-    if (result < 0) {
-        restore(control->config, &saved);
-        snprintf(text, CONFIG_REASON_MAX, "ERR CONFIG SET failed - a worker cannot listen: %s",
-                 strerror(-result));
+    if (!save(&saved, control->config, words, count)) {
+        saved_free(&saved);
+        snprintf(text, CONFIG_REASON_MAX, "ERR out of memory");
+        return -ENOMEM;
     }
+    result =
+        config_set(control->config, words, count, local, apply_with_listeners, &configuring, text);
+    if (result == 0 && configuring.listens) {
+        /* Not under the configuration's mutex: a worker may be waiting for that. */
+        result = switch_listeners(control, &configuring.listeners);
+        listeners_close(&configuring.listeners);
+        if (result < 0) {
+            restore(control, &saved);
+            snprintf(text, CONFIG_REASON_MAX, "ERR CONFIG SET failed - a worker cannot listen: %s",
+                     strerror(-result));
+        }
+    }
+    saved_free(&saved);
     return result;
 }
 

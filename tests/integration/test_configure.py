@@ -68,6 +68,31 @@ def test_port_in_use_changes_nothing(t):
     server.stop()
 
 
+@case(workers=(1, 2), drivers="each", pollux=True)
+def test_a_worker_that_cannot_listen_changes_nothing(t):
+    """A worker has room for 64 listening sockets, and while it changes them the old and the new
+    ones are there together: 16 addresses, the port of its core and a unix socket are too many."""
+    first, second = free_ports(t.workers + 1), free_ports(t.workers + 1)
+    addresses = " ".join(f"127.0.0.{number}" for number in range(1, 17))
+    server = t.start({"per-core-endpoints": "yes", "bind": addresses, "port": first,
+                      "unixsocket": os.path.join(t.temp_dir(), "server.sock")}, port=first)
+    conn = t.connect(server)
+    names = ("timeout", "loglevel", "maxclients", "client-output-buffer-limit", "port", "bind",
+             "tcp-keepalive", "requirepass")
+    before = conn.must("CONFIG", "GET", *names)
+    reply = conn("CONFIG", "SET", "timeout", 99, "loglevel", "warning", "maxclients", 123,
+                 "client-output-buffer-limit", "normal 1mb 1mb 60", "port", second,
+                 "tcp-keepalive", 17, "requirepass", "secret")
+    assert isinstance(reply, Err) and b"a worker cannot listen" in reply, reply
+    assert conn.must("CONFIG", "GET", *names) == before
+    for _ in range(8):
+        assert answers(first) and answers(first, "127.0.0.16") and refuses(second)
+    conn.must("CONFIG", "SET", "bind", "127.0.0.1")
+    assert conn.must("CONFIG", "SET", "port", second) == b"OK"
+    assert answers(second)
+    server.stop()
+
+
 @case(workers=(1, 4), drivers="each")
 def test_addresses_come_and_go(t):
     server = t.start()
