@@ -116,6 +116,7 @@ meson_suites 'unit asan' build-asan unit
 meson_suites 'stress tsan' build-tsan stress
 meson_suites 'fuzz smoke' build-fuzz fuzz-smoke
 program 'integration' build tests/integration/run.py
+program 'differential selftest' build tests/differential/selftest.py
 program 'differential' build tests/differential/run.py
 program 'hostile' build tests/hostile/run.py
 program 'integration asan' build-asan tests/integration/run.py --quick --patience 4
