@@ -258,8 +258,7 @@ void info_keyspace(struct call *call, struct report *report)
             continue;
         /* The mean is that of all workers' keys on the port of one, too: sums of deadlines are
          * kept by executing worker, not by slot. */
-        int64_t mean_ms =
-            held.expires <= 0 ? 0 : keyspace_mean_ttl_ms(keyspace, call->now_unix_ms);
+        int64_t mean_ms = held.expires <= 0 ? 0 : keyspace_mean_ttl_ms(keyspace, call->now_unix_ms);
         report_format(report, "db%u:keys=%lld,expires=%lld,avg_ttl=%lld\r\n", db,
                       (long long)held.keys, (long long)(held.expires < 0 ? 0 : held.expires),
                       (long long)mean_ms);
