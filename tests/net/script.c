@@ -27,11 +27,11 @@ static char *read_file(const char *path)
     return text;
 }
 
-/* Splits one line into words; a '#' starts a comment. */
-static bool split_line(struct script_line *line, char *text)
+bool script_split(struct script_line *line, char *text)
 {
     char *rest = text, *word;
 
+    /* A '#' starts a comment. */
     text[strcspn(text, "#")] = '\0';
     while ((word = strsep(&rest, " \t")) != NULL) {
         if (*word == '\0')
@@ -69,7 +69,7 @@ struct script *script_load(const char *path)
         struct script_line *line = &script->lines[script->count];
 
         number++;
-        if (script->count == SCRIPT_LINES_MAX || !split_line(line, text)) {
+        if (script->count == SCRIPT_LINES_MAX || !script_split(line, text)) {
             fprintf(stderr, "%s:%u: too long\n", path, number);
             script_free(script);
             return NULL;

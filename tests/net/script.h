@@ -28,6 +28,9 @@ struct script {
     struct script_line lines[SCRIPT_LINES_MAX];
 };
 
+/* Splits `text`, which is changed, into words; they point into it. false: too many. */
+bool script_split(struct script_line *line, char *text);
+
 struct script *script_load(const char *path);
 void script_free(struct script *script);
 

@@ -406,6 +406,69 @@ static bool do_handshake(struct run *run, const struct script_line *line)
     return run_handshake(run);
 }
 
+/* Waits for a bare ACK of `ack`, for at most the 500 ms of RFC 9293 section 3.8.6.3. */
+static bool do_acked(struct run *run, const struct script_line *line)
+{
+    struct script_line expected = *line;
+    uint64_t end_us = run->host.now_us + 500000;
+
+    while (run->queue_count == 0 && run->host.now_us < end_us) {
+        uint64_t next_us = net_next_deadline_us(run->host.net);
+
+        if (next_us <= run->host.now_us)
+            next_us = run->host.now_us + 1;
+        host_advance(&run->host, (next_us < end_us ? next_us : end_us) - run->host.now_us);
+        if (!run_settle(run))
+            return false;
+    }
+    if (expected.count + 2 > SCRIPT_WORDS_MAX)
+        return run_fail(run, "too many words");
+    memmove(expected.words + 3, expected.words + 1, (expected.count - 1) * sizeof *expected.words);
+    expected.words[0] = ">";
+    expected.words[1] = "A";
+    expected.words[2] = "ack";
+    expected.count += 2;
+    return run_expect(run, &expected);
+}
+
+/* Ways into each state by the shortest path; what they leave is in README.md. */
+static const struct {
+    const char *state;
+    const char *lines[8];
+} ways[] = {
+    {"SYN_RECEIVED", {"< S 0", "> SA 0 ack 1"}},
+    {"ESTABLISHED", {"handshake"}},
+    {"FIN_WAIT_1", {"handshake", "shutdown", "> FA 1 ack 1"}},
+    {"FIN_WAIT_2", {"handshake", "shutdown", "> FA 1 ack 1", "< A 1 ack 2"}},
+    {"CLOSE_WAIT", {"handshake", "< FA 1 ack 1", "acked 2"}},
+    {"CLOSING", {"handshake", "shutdown", "> FA 1 ack 1", "< FA 1 ack 1", "acked 2"}},
+    {"LAST_ACK", {"handshake", "< FA 1 ack 1", "acked 2", "shutdown", "> FA 1 ack 2"}},
+    {"TIME_WAIT",
+     {"handshake", "shutdown", "> FA 1 ack 1", "< A 1 ack 2", "< FA 1 ack 2", "acked 2"}},
+};
+
+static bool do_enter(struct run *run, const struct script_line *line)
+{
+    for (unsigned i = 0; i < sizeof ways / sizeof *ways; i++) {
+        char assertion[60];
+        struct script_line check = {0};
+
+        if (strcmp(ways[i].state, line->words[1]) != 0)
+            continue;
+        for (unsigned j = 0; j < 8 && ways[i].lines[j] != NULL; j++) {
+            char text[60];
+            struct script_line step = {.number = line->number};
+
+            snprintf(text, sizeof text, "%s", ways[i].lines[j]);
+            if (!script_split(&step, text) || !run_line(run, &step))
+                return false;
+        }
+        snprintf(assertion, sizeof assertion, "assert flow == %s", line->words[1]);
+        return script_split(&check, assertion) && run_line(run, &check);
+    }
+    return run_fail(run, "unknown state %s", line->words[1]);
+}
+
 static bool do_nothing(struct run *run, const struct script_line *line)
 {
     return true;
@@ -432,6 +495,8 @@ static const struct verb verbs[] = {
     {"icmp", 2, false, run_icmp},
     {"poll", 1, false, do_poll},
     {"handshake", 1, false, do_handshake},
+    {"acked", 2, false, do_acked},
+    {"enter", 2, false, do_enter},
     {"+", 2, false, do_advance},
     {"mark", 1, false, do_mark},
     {"reopen", 2, false, do_reopen},
