@@ -95,6 +95,8 @@ struct worker {
     _Atomic uint64_t
         config_generation; /* that this worker has seen: it holds no older value from the configuration (config_reclaim) */
     struct task_inbox tasks;   /* from threads that have no mailbox */
+    struct task prepare_task;  /* has the control thread touch the memory that comes next */
+    _Atomic bool preparing;    /* and it is at it */
     _Atomic uint32_t sleeping; /* 1 while in a poll that waits */
     bool draining;             /* the server ends: no new connections or bytes */
     _Atomic bool drained;      /* and every connection has what it is owed */

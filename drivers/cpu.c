@@ -124,6 +124,12 @@ void cpu_prefer_node(unsigned node)
         numa_set_preferred((int)node);
 }
 
+void cpu_place_memory(void *memory, size_t bytes, unsigned node)
+{
+    if (numa_available() >= 0 && numa_max_node() > 0)
+        numa_tonode_memory(memory, bytes, (int)node);
+}
+
 unsigned cpu_current(void)
 {
     int cpu = sched_getcpu();

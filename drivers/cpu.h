@@ -6,6 +6,7 @@
 #ifndef DRIVERS_CPU_H
 #define DRIVERS_CPU_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 enum { CPU_LIST_MAX = 1024 }; /* CPUs of one list, and the highest number is one less */
@@ -30,6 +31,9 @@ unsigned cpu_node(unsigned cpu);
 
 /* Has the calling thread's memory come from `node` while it has some; no-op without NUMA. */
 void cpu_prefer_node(unsigned node);
+
+/* Has memory that is mapped, and not yet touched, come from `node`; no-op without NUMA. */
+void cpu_place_memory(void *memory, size_t bytes, unsigned node);
 
 /* The CPU that the calling thread is on. */
 unsigned cpu_current(void);

@@ -75,6 +75,17 @@ void memory_destroy(struct memory *memory)
     free(memory);
 }
 
+void memory_prepare_ahead(struct memory *memory, void (*taken)(void *arg), void *arg)
+{
+    memory->pages.taken_arg = arg;
+    memory->pages.taken = taken;
+}
+
+void memory_prepare(struct memory *memory, unsigned numa_node)
+{
+    pages_prepare(&memory->pages, numa_node);
+}
+
 int64_t memory_used_bytes(const struct memory *memory)
 {
     return atomic_load_explicit(&memory->used_bytes, memory_order_relaxed);

@@ -37,6 +37,10 @@ enum {
 struct memory; /* opaque; created by its worker's thread or before it starts */
 
 struct memory *memory_create(void);
+/* Has `taken(arg)` called, by the owner, whenever it takes 2 MiB more from the machine; somebody then
+ * calls memory_prepare, on any thread (one at a time), and the next 2 MiB lie ready. */
+void memory_prepare_ahead(struct memory *memory, void (*taken)(void *arg), void *arg);
+void memory_prepare(struct memory *memory, unsigned numa_node);
 /* After every block is freed or abandoned with it. Slab pages go back to the machine, malloc
  * blocks do not. */
 void memory_destroy(struct memory *memory);

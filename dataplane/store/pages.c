@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "drivers/cpu.h"
+
 struct pages_region {
     struct pages_region *next, *previous;
     struct pages_region **list; /* the head of the list it is in */
@@ -13,7 +15,10 @@ struct pages_region {
     uint32_t clean; /* of those: holds no memory of the machine */
 };
 
-enum { REGION_ALL_FREE = -1 };
+enum {
+    REGION_ALL_FREE = -1,
+    PAGES_TOUCH_BYTES = 4096, /* no machine has smaller pages */
+};
 _Static_assert(PAGES_PER_REGION == 32, "a region's pages are the bits of one word");
 
 static void region_move(struct pages_region *region, struct pages_region **list)
@@ -75,7 +80,7 @@ static char *map_region(void)
     return base + head;
 }
 
-static struct pages_region *region_create(struct pages *pages)
+static struct pages_region *region_map(void)
 {
     struct pages_region *region = calloc(1, sizeof(*region));
 
@@ -88,6 +93,18 @@ static struct pages_region *region_create(struct pages *pages)
     }
     region->free = (uint32_t)REGION_ALL_FREE;
     region->clean = (uint32_t)REGION_ALL_FREE;
+    return region;
+}
+
+static struct pages_region *region_create(struct pages *pages)
+{
+    struct pages_region *region =
+        atomic_exchange_explicit(&pages->ahead, NULL, memory_order_acquire);
+
+    if (region == NULL && (region = region_map()) == NULL)
+        return NULL;
+    if (pages->taken != NULL)
+        pages->taken(pages->taken_arg);
     pages->region_count++;
     region_file(pages, region);
     return region;
@@ -111,9 +128,28 @@ void pages_fini(struct pages *pages)
 {
     struct pages_region **lists[] = {&pages->open, &pages->idle, &pages->full};
 
+    struct pages_region *ahead = atomic_load_explicit(&pages->ahead, memory_order_acquire);
+
+    if (ahead != NULL) {
+        munmap(ahead->base, MEMORY_REGION_BYTES);
+        free(ahead);
+    }
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         while (*lists[i] != NULL)
             region_destroy(pages, *lists[i]);
+}
+
+void pages_prepare(struct pages *pages, unsigned numa_node)
+{
+    struct pages_region *region;
+
+    if (atomic_load_explicit(&pages->ahead, memory_order_relaxed) != NULL ||
+        (region = region_map()) == NULL)
+        return;
+    cpu_place_memory(region->base, MEMORY_REGION_BYTES, numa_node);
+    for (size_t at = 0; at < MEMORY_REGION_BYTES; at += PAGES_TOUCH_BYTES)
+        *(volatile char *)(region->base + at) = 0;
+    atomic_store_explicit(&pages->ahead, region, memory_order_release);
 }
 
 struct page *pages_get(struct pages *pages)

@@ -1,12 +1,13 @@
 /* Pages: the 64 KiB pages that one worker's memory is cut from, mapped by 2 MiB.
  * Ownership: `struct pages` sits in the worker's `struct memory`; a page belongs to whoever got
  *            it until it is put back.
- * Threading: one worker; the `owner` of a page in use may be read by any thread that holds a
+ * Threading: one worker, but for pages_prepare; the `owner` of a page in use may be read by any thread that holds a
  *            block of it.
  * Errors:    NULL when the machine has no memory. */
 #ifndef DATAPLANE_STORE_PAGES_H
 #define DATAPLANE_STORE_PAGES_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -43,8 +44,11 @@ struct pages {
     struct pages_region *idle; /* wholly free */
     struct pages_region *full;
     size_t region_count;
-    size_t used_count;  /* pages in use */
-    size_t spare_count; /* free pages that hold memory of the machine */
+    size_t used_count;                    /* pages in use */
+    size_t spare_count;                   /* free pages that hold memory of the machine */
+    _Atomic(struct pages_region *) ahead; /* made by pages_prepare; NULL: none yet */
+    void (*taken)(void *arg);             /* NULL, or: a region was taken, another is wanted */
+    void *taken_arg;
 };
 
 static inline struct page *pages_of(const void *block)
@@ -59,5 +63,8 @@ void pages_put(struct pages *pages, struct page *page);
 /* Gives one region or one page back to the machine when more than enough are spare; false:
  * nothing to do. */
 bool pages_trim(struct pages *pages);
+/* Maps the next region and touches all of it, so that the worker finds its memory there: on a
+ * virtual machine a first touch can take milliseconds. Any thread, one at a time. */
+void pages_prepare(struct pages *pages, unsigned numa_node);
 
 #endif
