@@ -98,7 +98,8 @@ struct recovery {
     struct packet *newest; /* the packet that ends at nxt; NULL: nothing is out */
     struct packet *resend; /* no lost packet before it; NULL: the queue's first */
     struct packet *hint;   /* where the last SACK walk ended; NULL: nowhere */
-    struct tcp_sack blocks[TCP_SACK_BLOCKS_MAX]; /* of the last ACK: they repeat */
+    /* Hashes of the last ACK's SACK blocks: most of them come again with the next. */
+    uint32_t blocks[TCP_SACK_BLOCKS_MAX];
     struct rtt rtt;
     struct congestion congestion;
 };

@@ -16,17 +16,17 @@ enum {
     RTT_RTO_FIRST_US = 1000 * 1000,        /* section 2.1: before the first sample */
     RTT_RTO_LOST_SYN_US = 3 * 1000 * 1000, /* section 5.7 */
     RTT_SAMPLE_MAX_US = 120 * 1000 * 1000,
-    RTT_MIN_WINDOW_US = 10 * 1000 * 1000, /* a minimum is kept once to twice that long */
+    RTT_MIN_WINDOW_MS = 10 * 1000, /* a minimum is kept once to twice that long */
 };
 
 struct rtt {
     uint32_t srtt_x8_us; /* 0: no sample yet */
     uint32_t var_x4_us;
     uint32_t base_us; /* the timeout without back-off */
-    uint32_t min_us; /* least sample of the last RTT_MIN_WINDOW_US and the window before; 0: none */
+    uint32_t min_us; /* least sample of the last RTT_MIN_WINDOW_MS and the window before; 0: none */
     uint32_t young_us;  /* least sample of the current window; 0: none */
+    uint32_t window_ms; /* when the current window began */
     uint8_t backoff;    /* doublings since the last sample */
-    uint64_t window_us; /* when the current window began */
 };
 
 void rtt_init(struct rtt *rtt);

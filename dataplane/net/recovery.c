@@ -1,0 +1,665 @@
+#include "dataplane/net/recovery.h"
+
+#include <assert.h>
+
+#include "dataplane/net/scoreboard.h"
+#include "dataplane/net/sequence.h"
+
+enum {
+    REORDER_PERSIST = 16, /* RFC 8985 section 6.2, step 4: recoveries that a wider window lasts */
+    FIRST_PROBE_US = 1000000, /* section 7.2: before the first round trip sample */
+    CREDIT_FIRST = 1024,
+    TIMESTAMP_AGE_MAX_MS = 60000, /* an echo older than that is no sample */
+};
+
+void recovery_init(struct recovery *recovery, const struct congestion_ops *ops, uint32_t iss_next,
+                   uint32_t mss, bool sack, bool timestamps, bool syn_was_lost,
+                   const struct rtt *rtt)
+{
+    *recovery = (struct recovery){
+        .una = iss_next,
+        .nxt = iss_next,
+        .full_seq = iss_next,
+        .sack = sack,
+        .timestamps = timestamps,
+        .reo_mult = 1,
+        .credit = CREDIT_FIRST,
+        .recover = iss_next - 1,
+        .rack_seq = iss_next,
+        .rack_fack = iss_next,
+        .reo_round = iss_next,
+        .rtt = *rtt,
+    };
+    congestion_init(&recovery->congestion, ops, mss, syn_was_lost);
+}
+
+/* What is in the network. Without SACK, each duplicate ACK says that a segment has left it. */
+static uint32_t pipe_now(const struct recovery *recovery)
+{
+    return recovery->pipe_bytes > recovery->dup_bytes ? recovery->pipe_bytes - recovery->dup_bytes
+                                                      : 0;
+}
+
+static void add_credit(struct recovery *recovery)
+{
+    if (recovery->credit < RECOVERY_CREDIT_MAX)
+        recovery->credit += RECOVERY_CREDIT_EACH;
+}
+
+/* ---- Timers ---- */
+
+/* RFC 8985 section 7.2. */
+static void arm_probe(struct recovery *recovery, uint64_t now_us)
+{
+    uint32_t srtt_us = rtt_smoothed_us(&recovery->rtt);
+    uint64_t wait_us = srtt_us != 0 ? 2 * (uint64_t)srtt_us : FIRST_PROBE_US;
+
+    recovery->probe_deadline_us = 0;
+    if (!recovery->sack || recovery->phase != RECOVERY_OPEN || recovery->probe_out ||
+        recovery->sacked_bytes != 0 || recovery->lost_bytes != 0 || recovery->newest == NULL)
+        return;
+    if (recovery_flight(recovery) <= recovery->congestion.mss)
+        wait_us += RECOVERY_ACK_DELAY_US;
+    if (wait_us < RECOVERY_PROBE_MIN_US)
+        wait_us = RECOVERY_PROBE_MIN_US;
+    recovery->probe_deadline_us = now_us + wait_us;
+    if (recovery->probe_deadline_us > recovery->timeout_deadline_us)
+        recovery->probe_deadline_us = recovery->timeout_deadline_us;
+}
+
+static void arm_timeout(struct recovery *recovery, uint64_t now_us)
+{
+    recovery->timeout_deadline_us = now_us + rtt_timeout_us(&recovery->rtt);
+}
+
+static void stop_timers(struct recovery *recovery)
+{
+    recovery->reorder_deadline_us = 0;
+    recovery->probe_deadline_us = 0;
+    recovery->timeout_deadline_us = 0;
+}
+
+uint64_t recovery_deadline_us(const struct recovery *recovery)
+{
+    uint64_t deadline_us = UINT64_MAX;
+
+    /* 0, not armed, wraps to the largest. */
+    if (recovery->timeout_deadline_us - 1 < deadline_us)
+        deadline_us = recovery->timeout_deadline_us - 1;
+    if (recovery->probe_deadline_us - 1 < deadline_us)
+        deadline_us = recovery->probe_deadline_us - 1;
+    if (recovery->reorder_deadline_us - 1 < deadline_us)
+        deadline_us = recovery->reorder_deadline_us - 1;
+    return deadline_us == UINT64_MAX ? deadline_us : deadline_us + 1;
+}
+
+/* ---- Sending ---- */
+
+static void sent_new(struct recovery *recovery, struct packet *packet, uint64_t now_us)
+{
+    assert(packet->seq == recovery->nxt);
+    assert(packet->seg_len != 0);
+    if (recovery->pipe_bytes == 0)
+        recovery->oldest_us = now_us;
+    recovery->nxt += packet->seg_len;
+    recovery->pipe_bytes += packet->seg_len;
+    recovery->newest = packet;
+}
+
+static void sent_again(struct recovery *recovery, struct packet *packet, uint32_t ts_now,
+                       uint64_t now_us)
+{
+    if (packet->state & RECOVERY_LOST) {
+        if (recovery->pipe_bytes == 0)
+            recovery->oldest_us = now_us;
+        packet->state &= ~(uint32_t)RECOVERY_LOST;
+        recovery->lost_bytes -= packet->seg_len;
+        recovery->pipe_bytes += packet->seg_len;
+        /* RFC 5682: without new data to send there is nothing to tell by. */
+        if (recovery->frto_new)
+            recovery->fast_frto = recovery->frto_new = false;
+    }
+    packet->state |= RECOVERY_RESENT;
+    if (recovery->undo && recovery->phase >= RECOVERY_REPAIR) {
+        recovery->undo_resent++;
+        if (!recovery->resent_stamped) {
+            recovery->resent_stamped = true;
+            recovery->resent_ts = ts_now;
+        }
+    }
+    /* The first unacknowledged one has a whole timeout again. */
+    if (!sequence_after(packet->seq, recovery->una))
+        arm_timeout(recovery, now_us);
+}
+
+/* Whether cwnd, and not the application or the peer, is what limits (RFC 7661 section 4.3): in slow
+ * start half a window is enough, as that is what is left of it when the ACKs come in one burst. */
+static bool window_full(const struct recovery *recovery)
+{
+    const struct congestion *congestion = &recovery->congestion;
+    uint32_t pipe = pipe_now(recovery);
+
+    if (congestion->cwnd < congestion->ssthresh && pipe >= congestion->cwnd / 2)
+        return true;
+    return pipe + congestion->mss > congestion->cwnd;
+}
+
+void recovery_sent(struct recovery *recovery, struct packet *packet, uint32_t ts_now,
+                   uint64_t now_us)
+{
+    bool again = packet->sends != 0;
+
+    if (packet->sends < UINT16_MAX)
+        packet->sends++;
+    recovery->last_sent_us = now_us;
+    /* Nothing more is to be learned from it, and its sent_us is a link. */
+    if (packet->state & RECOVERY_SACKED)
+        return;
+    if (again)
+        sent_again(recovery, packet, ts_now, now_us);
+    else
+        sent_new(recovery, packet, now_us);
+    packet->sent_us = now_us;
+    packet->mark = ts_now;
+    add_credit(recovery);
+    recovery->prr_out += packet->seg_len;
+    if (window_full(recovery))
+        recovery->full_seq = recovery->nxt;
+    if (recovery->timeout_deadline_us == 0)
+        arm_timeout(recovery, now_us);
+    if (recovery->probing) {
+        recovery->probing = false;
+        recovery->probe_out = true;
+        recovery->probe_resent = again;
+        recovery->probe_seq = recovery->nxt;
+        recovery->probe_deadline_us = 0;
+    } else if (!again) {
+        arm_probe(recovery, now_us);
+    }
+}
+
+uint32_t recovery_room(struct recovery *recovery, uint64_t now_us)
+{
+    struct congestion *congestion = &recovery->congestion;
+    uint32_t pipe = pipe_now(recovery);
+
+    if (recovery->una == recovery->nxt && recovery->last_sent_us != 0 &&
+        now_us - recovery->last_sent_us > rtt_timeout_us(&recovery->rtt))
+        congestion_idle(congestion);
+    return congestion->cwnd > pipe ? congestion->cwnd - pipe : 0;
+}
+
+struct packet *recovery_lost(struct recovery *recovery, struct packet *queue)
+{
+    struct packet *packet = recovery->resend != NULL ? recovery->resend : queue;
+
+    if (recovery->lost_bytes == 0)
+        return NULL;
+    while ((packet->state & RECOVERY_LOST) == 0) {
+        packet = scoreboard_after(packet);
+        assert(packet != NULL);
+    }
+    recovery->resend = packet;
+    return packet;
+}
+
+/* ---- Phases ---- */
+
+/* A packet was lost: RFC 6675 section 5, step 4, with the window of RFC 6937. */
+static void enter_repair(struct recovery *recovery, uint32_t flight)
+{
+    bool reduced = recovery->phase == RECOVERY_CWR;
+
+    /* One reduction for each window of data, whatever the signs. */
+    if (!reduced)
+        congestion_event(&recovery->congestion, flight);
+    recovery->phase = RECOVERY_REPAIR;
+    recovery->recover = recovery->nxt;
+    recovery->undo = !reduced;
+    recovery->undo_seq = recovery->una;
+    recovery->undo_resent = 0;
+    recovery->resent_stamped = false;
+    recovery->prr_flight = recovery_flight(recovery);
+    recovery->prr_delivered = 0;
+    recovery->prr_out = 0;
+    recovery->probe_out = false;
+    recovery->probing = false;
+    recovery->probe_deadline_us = 0;
+}
+
+/* One reduction without anything to send again: ECN (RFC 3168 section 6.1.2), or a loss that a probe
+ * has mended (RFC 8985 section 7.4). */
+static void enter_cwr(struct recovery *recovery, uint32_t flight)
+{
+    struct congestion *congestion = &recovery->congestion;
+
+    congestion_event(congestion, flight);
+    if (congestion->cwnd > congestion->ssthresh)
+        congestion->cwnd = congestion->ssthresh;
+    recovery->phase = RECOVERY_CWR;
+    recovery->recover = recovery->nxt;
+    recovery->undo = false;
+    recovery->probe_deadline_us = 0;
+}
+
+static void leave(struct recovery *recovery)
+{
+    struct congestion *congestion = &recovery->congestion;
+
+    if (recovery->phase == RECOVERY_REPAIR) {
+        congestion->cwnd = congestion->ssthresh;
+        if (recovery->reo_persist != 0 && --recovery->reo_persist == 0)
+            recovery->reo_mult = 1;
+    }
+    recovery->phase = RECOVERY_OPEN;
+    recovery->dup_acks = 0;
+    recovery->dup_bytes = 0;
+    recovery->fast_frto = false;
+    recovery->frto_new = false;
+}
+
+/* RFC 4015: the reduction was for nothing. */
+static void take_back(struct recovery *recovery, struct packet *queue, struct recovery_news *news)
+{
+    congestion_undo(&recovery->congestion);
+    recovery->undo = false;
+    scoreboard_find_all(recovery, queue);
+    if (recovery->phase == RECOVERY_REPAIR)
+        recovery->reordering = true;
+    recovery->phase = RECOVERY_OPEN;
+    recovery->dup_acks = 0;
+    recovery->dup_bytes = 0;
+    recovery->fast_frto = false;
+    recovery->frto_new = false;
+    news->undone = true;
+}
+
+/* ---- What an acknowledgment means ---- */
+
+/* RFC 6298 sections 2 and 3, RFC 7323 section 4.1. */
+static void take_sample(struct recovery *recovery, const struct scoreboard_news *found)
+{
+    const struct recovery_ack *ack = found->ack;
+    uint32_t age_ms = ack->ts_now - ack->ts_echo;
+
+    if (!found->moved)
+        return;
+    if (!found->resent && found->sent_us != 0) {
+        uint64_t age_us = ack->now_us - found->sent_us;
+
+        rtt_sample(&recovery->rtt,
+                   age_us < RTT_SAMPLE_MAX_US ? (uint32_t)age_us : RTT_SAMPLE_MAX_US, ack->now_us);
+    } else if (ack->stamped && age_ms < TIMESTAMP_AGE_MAX_MS) {
+        /* The clock of timestamps ticks in ms. */
+        rtt_sample(&recovery->rtt, age_ms != 0 ? age_ms * 1000 : 1000, ack->now_us);
+    }
+}
+
+/* RFC 8985 section 6.2, step 4, and the count of RFC 3708 for undo. True: everything that was sent
+ * again had arrived before. */
+static bool take_duplicate(struct recovery *recovery, const struct scoreboard_news *found)
+{
+    uint32_t len = found->duplicate_right - found->duplicate_left;
+    uint32_t packets = len <= recovery->congestion.mss ? 1 : len / recovery->congestion.mss;
+
+    if (!sequence_before(recovery->una, recovery->reo_round)) {
+        recovery->reo_round = recovery->nxt;
+        recovery->reo_persist = REORDER_PERSIST;
+        if (recovery->reo_mult < UINT8_MAX)
+            recovery->reo_mult++;
+    }
+    if (!recovery->undo || recovery->undo_resent == 0 ||
+        sequence_before(found->duplicate_left, recovery->undo_seq))
+        return false;
+    recovery->undo_resent -= packets < recovery->undo_resent ? packets : recovery->undo_resent;
+    return recovery->undo_resent == 0;
+}
+
+/* RFC 8985 section 7.4.2. */
+static void take_probe(struct recovery *recovery, const struct scoreboard_news *found,
+                       uint32_t flight)
+{
+    const struct recovery_ack *ack = found->ack;
+
+    if (!recovery->probe_out || sequence_before(ack->ack, recovery->probe_seq))
+        return;
+    if (!recovery->probe_resent ||
+        (found->duplicate && found->duplicate_right == recovery->probe_seq)) {
+        recovery->probe_out = false;
+    } else if (sequence_after(ack->ack, recovery->probe_seq)) {
+        recovery->probe_out = false;
+        if (recovery->phase == RECOVERY_OPEN)
+            enter_cwr(recovery, flight);
+    } else if (!found->moved && ack->duplicate && ack->sack_count == 0) {
+        recovery->probe_out = false;
+    }
+}
+
+/* Without SACK, una has moved. True: a partial acknowledgment (RFC 6582 section 3.2, step 3) that
+ * shows the next packet lost, to be sent again whatever the window. */
+static bool settle_duplicates(struct recovery *recovery, struct packet *queue,
+                              struct scoreboard_news *found)
+{
+    uint32_t mss = recovery->congestion.mss;
+    /* What was resent left the network by itself, the rest was counted by duplicates. */
+    uint32_t counted = found->bytes > mss ? found->bytes - mss : 0;
+
+    if (counted > recovery->dup_bytes)
+        counted = recovery->dup_bytes;
+    recovery->dup_bytes -= counted;
+    found->bytes -= counted;
+    recovery->dup_acks = 0;
+    /* Never so far behind that the comparison in count_duplicates() turns over. */
+    if (recovery->phase == RECOVERY_OPEN && sequence_after(recovery->una - 1, recovery->recover))
+        recovery->recover = recovery->una - 1;
+    if (recovery->phase != RECOVERY_REPAIR || queue == NULL ||
+        !sequence_before(recovery->una, recovery->recover) || !scoreboard_in_flight(queue) ||
+        (queue->state & RECOVERY_RESENT) != 0)
+        return false;
+    scoreboard_lose(recovery, queue);
+    return true;
+}
+
+/* Without SACK, una stands still: RFC 5681 section 3.2, RFC 6582 section 3.2, step 2. */
+static void count_duplicates(struct recovery *recovery, struct packet *queue,
+                             struct scoreboard_news *found)
+{
+    uint32_t mss = recovery->congestion.mss;
+
+    /* After a timeout the duplicates may be those of our own repetitions. */
+    if (!found->ack->duplicate || queue == NULL || queue->sends == 0 ||
+        recovery->phase == RECOVERY_TIMEOUT)
+        return;
+    if (recovery->dup_acks < UINT8_MAX)
+        recovery->dup_acks++;
+    /* No more than what is out behind the missing one. */
+    if (recovery->dup_bytes + mss + queue->seg_len <= recovery->pipe_bytes + recovery->lost_bytes) {
+        recovery->dup_bytes += mss;
+        found->bytes += mss;
+    }
+    if (recovery->dup_acks == RECOVERY_DUP_THRESHOLD && scoreboard_in_flight(queue) &&
+        (recovery->phase == RECOVERY_CWR ||
+         (recovery->phase == RECOVERY_OPEN && sequence_after(recovery->una, recovery->recover))))
+        scoreboard_lose(recovery, queue);
+}
+
+/* RFC 3522: the echo is older than the first retransmission, so the original has arrived. */
+static bool original_echoed(const struct recovery *recovery, const struct scoreboard_news *found)
+{
+    return recovery->undo && recovery->resent_stamped && found->moved && found->ack->stamped &&
+           recovery->phase >= RECOVERY_REPAIR &&
+           sequence_before(found->ack->ts_echo, recovery->resent_ts);
+}
+
+/* RFC 5682 section 3.1. True: the timeout was spurious. */
+static bool take_frto(struct recovery *recovery, const struct scoreboard_news *found)
+{
+    recovery->frto_new = false;
+    if (recovery->phase != RECOVERY_TIMEOUT || !recovery->fast_frto)
+        return false;
+    /* Step 3b. Without SACK, what a resent packet has uncovered proves nothing. */
+    if (found->original && recovery->undo && (recovery->sack || !found->resent))
+        return true;
+    if (found->moved && sequence_after(recovery->nxt, recovery->una) &&
+        recovery->recover == recovery->nxt) {
+        /* Step 2b: new data next; what they bring in tells. */
+        recovery->frto_new = true;
+    } else if (found->bytes != 0 || found->ack->duplicate) {
+        recovery->fast_frto = false; /* step 3a */
+    }
+    return false;
+}
+
+/* RFC 6937 section 3. `lost`: this ACK has shown more losses; `force`: one packet must go. */
+static void reduce(struct recovery *recovery, const struct scoreboard_news *found, bool lost,
+                   bool force)
+{
+    struct congestion *congestion = &recovery->congestion;
+    uint32_t pipe = pipe_now(recovery), mss = congestion->mss;
+    int64_t behind, send;
+
+    recovery->prr_delivered += found->bytes;
+    behind = (int64_t)recovery->prr_delivered - recovery->prr_out;
+    if (pipe > congestion->ssthresh) {
+        uint64_t share = (uint64_t)recovery->prr_delivered * congestion->ssthresh;
+
+        send = (int64_t)((share + recovery->prr_flight - 1) / recovery->prr_flight) -
+               recovery->prr_out;
+    } else {
+        /* Slow start only while the retransmissions bring what they should. */
+        if (found->moved && !lost)
+            behind = (behind > found->bytes ? behind : found->bytes) + mss;
+        send = (int64_t)congestion->ssthresh - pipe;
+        if (send > behind)
+            send = behind;
+    }
+    if (send < 0)
+        send = 0;
+    /* The fast retransmit itself always goes. */
+    if ((force || recovery->prr_out == 0) && send < mss)
+        send = mss;
+    congestion->cwnd = pipe + (uint32_t)send;
+    if (congestion->cwnd < mss)
+        congestion->cwnd = mss;
+}
+
+static void grow(struct recovery *recovery, uint32_t acked_bytes, uint32_t una_before,
+                 uint64_t now_us)
+{
+    bool full = sequence_before(una_before, recovery->full_seq);
+
+    if (sequence_before(recovery->full_seq, recovery->una))
+        recovery->full_seq = recovery->una;
+    if (acked_bytes != 0 &&
+        (recovery->phase == RECOVERY_OPEN || recovery->phase == RECOVERY_TIMEOUT))
+        congestion_acked(&recovery->congestion, acked_bytes, full,
+                         recovery->phase == RECOVERY_OPEN ? 2 : 1, rtt_smoothed_us(&recovery->rtt),
+                         now_us);
+}
+
+static void rearm(struct recovery *recovery, bool moved, uint64_t now_us)
+{
+    if (recovery->una == recovery->nxt) {
+        stop_timers(recovery);
+        return;
+    }
+    if (moved)
+        arm_timeout(recovery, now_us);
+    if (moved || recovery->sacked_bytes != 0)
+        arm_probe(recovery, now_us);
+}
+
+void recovery_acked(struct recovery *recovery, struct packet *queue, const struct recovery_ack *ack,
+                    struct recovery_news *news)
+{
+    struct scoreboard_news found = {.ack = ack};
+    uint32_t una_before = recovery->una, flight = recovery_flight(recovery);
+    bool lost = false, partial = false, spurious = false;
+
+    assert(!sequence_before(ack->ack, recovery->una) && !sequence_after(ack->ack, recovery->nxt));
+    *news = (struct recovery_news){.acked_bytes = ack->ack - una_before};
+    add_credit(recovery);
+    if (ack->ecn_echo && recovery->phase == RECOVERY_OPEN && flight != 0) {
+        enter_cwr(recovery, flight);
+        news->reduced_for_ecn = true;
+    }
+    news->left = queue = scoreboard_acked(recovery, queue, &found);
+    if (recovery->sack && ack->sack_count != 0)
+        scoreboard_sacked(recovery, queue, &found);
+    if (found.moved)
+        recovery->timeouts = 0;
+    take_sample(recovery, &found);
+    take_probe(recovery, &found, flight);
+    if (found.duplicate) {
+        news->duplicate_told = true;
+        spurious = take_duplicate(recovery, &found);
+    }
+    if (take_frto(recovery, &found) || original_echoed(recovery, &found) || spurious)
+        take_back(recovery, queue, news);
+
+    if (!recovery->sack && found.moved)
+        partial = settle_duplicates(recovery, queue, &found);
+    else if (!recovery->sack)
+        count_duplicates(recovery, queue, &found);
+    else if (recovery->sacked_bytes != 0 || recovery->phase >= RECOVERY_REPAIR ||
+             recovery->reorder_deadline_us != 0)
+        lost = scoreboard_detect(recovery, queue, ack->now_us) != 0;
+
+    grow(recovery, news->acked_bytes, una_before, ack->now_us);
+    if (recovery->phase != RECOVERY_OPEN && !sequence_before(recovery->una, recovery->recover))
+        leave(recovery);
+    if (recovery->lost_bytes != 0 && recovery->phase < RECOVERY_REPAIR) {
+        enter_repair(recovery, flight);
+        news->entered = true;
+    }
+    if (recovery->phase == RECOVERY_REPAIR && (found.bytes != 0 || news->entered))
+        reduce(recovery, &found, lost, partial);
+    rearm(recovery, found.moved, ack->now_us);
+}
+
+/* ---- Time ---- */
+
+/* RFC 6298 section 5, RFC 5681 section 3.1, RFC 8985 section 6.3. */
+static void time_out(struct recovery *recovery, struct packet *queue, uint64_t now_us)
+{
+    struct congestion *congestion = &recovery->congestion;
+    bool fresh = recovery->phase <= RECOVERY_CWR;
+
+    /* RFC 2018 section 8: a SACKed first packet was thrown away by the peer. */
+    if (queue->state & RECOVERY_SACKED)
+        scoreboard_forget(recovery, queue);
+    /* ssthresh falls once for each loss, not with each repetition. */
+    if (recovery->phase == RECOVERY_OPEN ||
+        (recovery->phase == RECOVERY_TIMEOUT && recovery->timeouts == 0)) {
+        congestion_event(congestion, recovery_flight(recovery));
+        recovery->undo = true;
+        recovery->undo_seq = recovery->una;
+        recovery->undo_resent = 0;
+        recovery->resent_stamped = false;
+    }
+    scoreboard_timeout(recovery, queue, !recovery->sack || recovery->rack_us == 0, now_us);
+    recovery->phase = RECOVERY_TIMEOUT;
+    recovery->recover = recovery->nxt;
+    recovery->fast_frto = fresh;
+    recovery->frto_new = false;
+    recovery->dup_acks = 0;
+    recovery->dup_bytes = 0;
+    recovery->probe_out = false;
+    recovery->probing = false;
+    recovery->probe_deadline_us = 0;
+    /* One segment, beside what cannot be lost yet. */
+    congestion->cwnd = recovery->pipe_bytes + congestion->mss;
+    if (recovery->timeouts < UINT8_MAX)
+        recovery->timeouts++;
+    rtt_back_off(&recovery->rtt);
+    arm_timeout(recovery, now_us);
+}
+
+/* What the reordering timer has found. */
+static enum recovery_order overtaken_long(struct recovery *recovery, struct packet *queue,
+                                          uint64_t now_us)
+{
+    if (scoreboard_detect(recovery, queue, now_us) == 0)
+        return RECOVERY_NOTHING;
+    if (recovery->phase < RECOVERY_REPAIR)
+        enter_repair(recovery, recovery_flight(recovery));
+    if (recovery->phase == RECOVERY_REPAIR) {
+        struct scoreboard_news none = {0};
+
+        reduce(recovery, &none, true, false);
+    }
+    return RECOVERY_OUTPUT;
+}
+
+enum recovery_order recovery_expired(struct recovery *recovery, struct packet *queue,
+                                     uint64_t now_us)
+{
+    if (recovery->una == recovery->nxt) {
+        stop_timers(recovery);
+        return RECOVERY_NOTHING;
+    }
+    if (recovery->reorder_deadline_us != 0 && now_us >= recovery->reorder_deadline_us) {
+        enum recovery_order order = overtaken_long(recovery, queue, now_us);
+
+        if (order != RECOVERY_NOTHING)
+            return order;
+    }
+    if (recovery->probe_deadline_us != 0 && now_us >= recovery->probe_deadline_us) {
+        recovery->probe_deadline_us = 0;
+        recovery->probing = true;
+        arm_timeout(recovery, now_us);
+        return RECOVERY_PROBE;
+    }
+    if (recovery->timeout_deadline_us == 0 || now_us < recovery->timeout_deadline_us)
+        return RECOVERY_NOTHING;
+    time_out(recovery, queue, now_us);
+    return RECOVERY_RTO;
+}
+
+/* ---- Other events ---- */
+
+void recovery_too_big(struct recovery *recovery, struct packet *queue, uint32_t mss)
+{
+    recovery->congestion.mss = mss;
+    for (; queue != NULL && queue->sends != 0; queue = scoreboard_after(queue)) {
+        if (scoreboard_in_flight(queue) && queue->seg_len > mss)
+            scoreboard_lose(recovery, queue);
+    }
+    if (recovery->lost_bytes == 0 || recovery->phase >= RECOVERY_REPAIR)
+        return;
+    /* Sent again outside of recovery, at the window there is. */
+    recovery->phase = RECOVERY_TIMEOUT;
+    recovery->recover = recovery->nxt;
+    recovery->undo = false;
+    recovery->fast_frto = false;
+    recovery->frto_new = false;
+    recovery->dup_acks = 0;
+    recovery->dup_bytes = 0;
+    recovery->probe_out = false;
+    recovery->probe_deadline_us = 0;
+}
+
+void recovery_split(struct recovery *recovery, struct packet *first, struct packet *second)
+{
+    assert((first->state & RECOVERY_SACKED) == 0);
+    assert(first->next == second && second->seq == first->seq + first->seg_len);
+    second->sends = first->sends;
+    second->sent_us = first->sent_us;
+    second->mark = first->mark;
+    second->state = (second->state & ~(uint32_t)RECOVERY_STATE) | (first->state & RECOVERY_STATE);
+    if (recovery->newest == first)
+        recovery->newest = second;
+}
+
+void recovery_replaced(struct recovery *recovery, struct packet *old, struct packet *copy)
+{
+    assert((copy->state & RECOVERY_SACKED) == 0);
+    if (recovery->newest == old)
+        recovery->newest = copy;
+    if (recovery->resend == old)
+        recovery->resend = copy;
+    if (recovery->hint == old)
+        recovery->hint = copy;
+}
+
+const char *recovery_check(const struct recovery *recovery, const struct packet *queue)
+{
+    const struct congestion *congestion = &recovery->congestion;
+    bool out = recovery->una != recovery->nxt;
+
+    if (sequence_before(recovery->nxt, recovery->una))
+        return "recovery: una is behind nxt";
+    if (congestion->cwnd < congestion->mss || congestion->cwnd > CONGESTION_WINDOW_MAX)
+        return "recovery: cwnd is out of bounds";
+    if (congestion->ssthresh < congestion->mss)
+        return "recovery: ssthresh is less than a segment";
+    if (out && recovery->timeout_deadline_us == 0)
+        return "recovery: data are out and no timer runs";
+    if (!out && recovery_deadline_us(recovery) != UINT64_MAX)
+        return "recovery: nothing is out and a timer runs";
+    if (out != (recovery->newest != NULL))
+        return "recovery: newest does not say whether data are out";
+    if (recovery->phase == RECOVERY_OPEN && recovery->lost_bytes != 0)
+        return "recovery: lost packets outside of recovery";
+    return scoreboard_check(recovery, queue);
+}
