@@ -112,6 +112,7 @@ if build-asan/tests/unit/unit_config_words --list 2>&1 | grep -q 'LeakSanitizer 
 fi
 
 meson_suites 'unit release' build rooms unit
+meson_suites 'bench' build bench
 meson_suites 'unit asan' build-asan unit
 meson_suites 'stress tsan' build-tsan stress
 meson_suites 'fuzz smoke' build-fuzz fuzz-smoke

@@ -71,8 +71,8 @@ class Bench:
 
     def load(self, server, port=None, may_miss=False, may_move=False, cpu=None, **options):
         """Runs the load generator once; its JSON object, with what may spoil it checked."""
-        command = [self.options.load, "--json", "--host", HOST, "--port", str(port or server.port),
-                   "--server-pid", str(server.pid)]
+        command = [self.options.load, "--json", "--progress", "0", "--host", HOST,
+                   "--port", str(port or server.port), "--server-pid", str(server.pid)]
         if cpu is None:
             cpu = self.load_core
         command += ["--cpu", str(cpu)]

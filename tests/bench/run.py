@@ -37,7 +37,7 @@ def parse():
     parser.add_argument("--server-args", default="", help="more arguments for --server")
     parser.add_argument("--callgrind-args", default="--net-driver epoll",
                         help="arguments for polluxd under callgrind (--net-driver epoll)")
-    parser.add_argument("--load", default=os.path.join(programs, "pollux-load"))
+    parser.add_argument("--load", default=os.path.join(build, "tools/pollux-bench/pollux-bench"))
     parser.add_argument("--echo", default=os.path.join(programs, "pollux-echo"))
     parser.add_argument("--rounds", type=int, default=5, help="runs of each variant, in turn (5)")
     parser.add_argument("--seconds", type=float, default=2, help="length of a run (2)")

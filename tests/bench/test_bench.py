@@ -26,7 +26,7 @@ CORES = {min(os.sched_getaffinity(0))}
 
 
 def load(port, *flags, **options):
-    command = [PROGRAMS["load"], "--json", "--port", str(port)]
+    command = [PROGRAMS["load"], "--json", "--progress", "0", "--port", str(port)]
     command += ["--" + flag for flag in flags]
     for name, value in options.items():
         command += ["--" + name.replace("_", "-"), str(value)]

@@ -4,8 +4,8 @@
  * Threading: one thread.
  * Errors:    none; a value past HISTOGRAM_MAX_NS lands in the last cell, the maximum stays exact.
  */
-#ifndef POLLUX_TESTS_BENCH_HISTOGRAM_H
-#define POLLUX_TESTS_BENCH_HISTOGRAM_H
+#ifndef POLLUX_BENCH_HISTOGRAM_H
+#define POLLUX_BENCH_HISTOGRAM_H
 
 #include <stdint.h>
 
@@ -21,6 +21,7 @@ enum {
 struct histogram {
     uint64_t total;
     uint64_t max_ns;
+    uint64_t sum_ns;
     uint64_t cells[HISTOGRAM_CELLS];
 };
 
@@ -29,6 +30,9 @@ void histogram_init(struct histogram *histogram);
 
 /* Counts `times` values of `value_ns`. */
 void histogram_add(struct histogram *histogram, uint64_t value_ns, uint64_t times);
+
+/* Adds all values of `other`. */
+void histogram_merge(struct histogram *histogram, const struct histogram *other);
 
 /* The upper edge, in ns, of the cell that holds the given share (0 < share <= 1) of all values;
  * never above the greatest value that was added; 0 when empty. */

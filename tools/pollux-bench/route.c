@@ -1,15 +1,14 @@
-#include "tests/bench/route.h"
+#include "tools/pollux-bench/route.h"
 
 #include <errno.h>
 #include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/un.h>
+#include <time.h>
 
-#include "tests/bench/reply.h"
+#include "tools/pollux-bench/reply.h"
 
 static const char ROUTE_QUESTION[] = "*2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n";
 
@@ -35,54 +34,94 @@ uint32_t route_slot(const char *key, uint32_t len_bytes)
     return crc % ROUTE_SLOTS;
 }
 
+/* A host with a slash is the path of a UNIX socket. */
+static int route_resolve_path(struct transport_address *address, const char *path)
+{
+    struct sockaddr_un *name = (struct sockaddr_un *)&address->storage;
+
+    if (strlen(path) >= sizeof(name->sun_path))
+        return -ENAMETOOLONG;
+    name->sun_family = AF_UNIX;
+    strcpy(name->sun_path, path);
+    address->len = sizeof(*name);
+    return 0;
+}
+
 static int route_resolve(struct route *route, const char *host, const char *port)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     struct addrinfo *found = NULL;
 
+    if (strchr(host, '/') != NULL)
+        return route_resolve_path(&route->address, host);
     if (getaddrinfo(host, port, &hints, &found) != 0)
         return -EHOSTUNREACH;
-    memcpy(&route->address, found->ai_addr, found->ai_addrlen);
-    route->address_len = found->ai_addrlen;
+    memcpy(&route->address.storage, found->ai_addr, found->ai_addrlen);
+    route->address.len = found->ai_addrlen;
     freeaddrinfo(found);
     return 0;
 }
 
-int route_connect(const struct route *route)
-{
-    int one = 1;
-    int fd = socket(route->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+/* A question to a server, while its answer comes in. */
+struct route_answer {
+    struct transport *transport;
+    struct transport_link *link; /* NULL once the server closed it */
+    char *buffer;
+    size_t room;
+    size_t len;
+    struct reply reply;
+    struct reply_counts counts;
+    int status; /* 0: waiting, 1: the reply is complete, negative: failed */
+};
 
-    if (fd < 0)
-        return -errno;
-    if (connect(fd, (const struct sockaddr *)&route->address, route->address_len) < 0 ||
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0) {
-        int status = -errno;
-        close(fd);
-        return status;
+static int route_answer_take(struct route_answer *answer, const struct transport_event *event)
+{
+    switch (event->kind) {
+    case TRANSPORT_CONNECTED:
+        return transport_write(answer->transport, answer->link, ROUTE_QUESTION,
+                               sizeof(ROUTE_QUESTION) - 1);
+    case TRANSPORT_CLOSED:
+        answer->link = NULL;
+        return event->error != 0 ? -event->error : -ECONNRESET;
+    default:
+        break;
     }
-    return fd;
+    if (event->len_bytes > answer->room - answer->len)
+        return -EMSGSIZE;
+    memcpy(answer->buffer + answer->len, event->data, event->len_bytes);
+    answer->len += event->len_bytes;
+    int64_t ended = reply_feed(&answer->reply, event->data, event->len_bytes, &answer->counts);
+    return ended < 0 || answer->counts.errors > 0 ? -EPROTO : ended > 0;
 }
 
-/* Sends the question and reads its whole reply. Returns the length or a negative errno. */
-static int64_t route_ask(int fd, char *buffer, size_t room)
+static uint64_t route_now_ms(void)
 {
-    struct reply reply = {0};
-    struct reply_counts counts = {0};
-    size_t len = 0;
-    int64_t ended = 0;
+    struct timespec now = {0};
 
-    if (send(fd, ROUTE_QUESTION, sizeof(ROUTE_QUESTION) - 1, MSG_NOSIGNAL) !=
-        (ssize_t)sizeof(ROUTE_QUESTION) - 1)
-        return -EIO;
-    while (ended == 0) {
-        ssize_t got = len < room ? recv(fd, buffer + len, room - len, 0) : -1;
-        if (got <= 0)
-            return -EIO;
-        ended = reply_feed(&reply, buffer + len, (size_t)got, &counts);
-        len += (size_t)got;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Asks for the slot map and waits for its whole reply. Returns the length or a negative errno. */
+static int64_t route_ask(struct transport *transport, const struct transport_address *to,
+                         char *buffer, size_t room)
+{
+    struct route_answer answer = {.transport = transport, .buffer = buffer, .room = room};
+    struct transport_event event;
+    uint64_t deadline_ms = route_now_ms() + ROUTE_ANSWER_MAX_S * 1000;
+
+    answer.status = transport_connect(transport, to, &answer, &answer.link);
+    while (answer.status == 0) {
+        int polled = transport_poll(transport, 10000000);
+        answer.status = polled < 0 ? polled : 0;
+        while (answer.status == 0 && transport_event(transport, &event))
+            answer.status = route_answer_take(&answer, &event);
+        if (answer.status == 0 && route_now_ms() > deadline_ms)
+            answer.status = -ETIMEDOUT;
     }
-    return ended < 0 || counts.errors > 0 ? -EPROTO : (int64_t)len;
+    if (answer.link != NULL)
+        transport_close(transport, answer.link, false);
+    return answer.status < 0 ? answer.status : (int64_t)answer.len;
 }
 
 /* A reading position in a reply that reply_feed has found complete. */
@@ -150,8 +189,7 @@ static int route_index(struct routes *routes, const char *host, int64_t port)
     if (status < 0)
         return status;
     for (uint32_t i = 0; i < routes->count; i++) {
-        if (routes->list[i].address_len == wanted.address_len &&
-            memcmp(&routes->list[i].address, &wanted.address, wanted.address_len) == 0)
+        if (memcmp(&routes->list[i].address, &wanted.address, sizeof(wanted.address)) == 0)
             return (int)i;
     }
     if (routes->count == ROUTES_MAX)
@@ -183,26 +221,23 @@ static int route_range(struct routes *routes, struct route_cursor *cursor, const
 }
 
 /* Fills owner[slot] with route indices; -1 for slots that nobody serves. */
-static int route_slots(struct routes *routes, const char *host, const char *port, int16_t *owner)
+static int route_slots(struct routes *routes, struct transport *transport, const char *host,
+                       const char *port, int16_t *owner)
 {
     struct route entry = {0};
     char *buffer = malloc(ROUTE_REPLY_MAX);
     int status = buffer == NULL ? -ENOMEM : route_resolve(&entry, host, port);
-    int fd = status < 0 ? status : route_connect(&entry);
 
-    status = fd < 0 ? fd : 0;
     for (int slot = 0; slot < ROUTE_SLOTS; slot++)
         owner[slot] = -1;
     if (status == 0) {
-        int64_t len = route_ask(fd, buffer, ROUTE_REPLY_MAX);
+        int64_t len = route_ask(transport, &entry.address, buffer, ROUTE_REPLY_MAX);
         struct route_cursor cursor = {buffer, buffer + (len < 0 ? 0 : len)};
         int64_t ranges = len < 0 ? len : route_number(&cursor, '*');
         status = ranges < 0 ? (int)ranges : 0;
         for (int64_t i = 0; i < ranges && status == 0; i++)
             status = route_range(routes, &cursor, host, owner);
     }
-    if (fd >= 0)
-        close(fd);
     free(buffer);
     return status;
 }
@@ -220,7 +255,7 @@ static int route_deal(struct routes *routes, const struct key_format *format, ui
             route->numbers = malloc((route->pick.count + 1) * sizeof(*route->numbers));
             if (route->numbers == NULL)
                 return -ENOMEM;
-            route->pick = (struct key_pick){route->numbers, 0};
+            route->pick = (struct key_pick){.list = route->numbers};
         }
         for (uint64_t number = 0; number < numbers; number++) {
             key_format_write(format, number * step, key);
@@ -254,8 +289,8 @@ int routes_init_single(struct routes *routes, const char *host, const char *port
     return status;
 }
 
-int routes_init_cluster(struct routes *routes, const char *host, const char *port,
-                        const struct key_format *format, uint64_t keys)
+int routes_init_cluster(struct routes *routes, struct transport *transport, const char *host,
+                        const char *port, const struct key_format *format, uint64_t keys)
 {
     int16_t *owner = malloc(ROUTE_SLOTS * sizeof(*owner));
 
@@ -264,7 +299,7 @@ int routes_init_cluster(struct routes *routes, const char *host, const char *por
     if (status == 0 && keys > ROUTE_KEYS_MAX)
         status = -E2BIG;
     if (status == 0)
-        status = route_slots(routes, host, port, owner);
+        status = route_slots(routes, transport, host, port, owner);
     if (status == 0 && routes->count == 0)
         status = -ENOENT;
     if (status == 0)
@@ -294,6 +329,14 @@ int routes_init_split(struct routes *routes, const char *host, const char *port,
     if (status < 0)
         routes_fini(routes);
     return status;
+}
+
+void routes_set_zipf(struct routes *routes, double exponent)
+{
+    for (uint32_t i = 0; i < routes->count; i++) {
+        if (routes->list[i].pick.count > 0)
+            zipf_init(&routes->list[i].pick.zipf, routes->list[i].pick.count, exponent);
+    }
 }
 
 void routes_fini(struct routes *routes)

@@ -1,25 +1,26 @@
 /* Routes of the load generator: which address serves which keys.
- * Purpose:   connect to a server, and, as a cluster-aware client does, send each key to the port
- * that CLUSTER SLOTS names for its slot. Ownership: `struct routes` owns its key lists. Threading:
- * one thread; discovery blocks. Errors:    negative errno; -EPROTO for a reply that is no slot map,
- * -ENOENT for a slot without port. */
-#ifndef POLLUX_TESTS_BENCH_ROUTE_H
-#define POLLUX_TESTS_BENCH_ROUTE_H
+ * Purpose:   find a server's addresses and, as a cluster-aware client does, send each key to the
+ *            port that CLUSTER SLOTS names for its slot.
+ * Ownership: `struct routes` owns its key lists.
+ * Threading: one thread; discovery waits for the server's answer.
+ * Errors:    negative errno; -EPROTO for a reply that is no slot map, -ENOENT for a slot that no
+ *            port serves, -ETIMEDOUT for a server that does not answer. */
+#ifndef POLLUX_BENCH_ROUTE_H
+#define POLLUX_BENCH_ROUTE_H
 
-#include <sys/socket.h>
-
-#include "tests/bench/request.h"
+#include "tools/pollux-bench/request.h"
+#include "tools/pollux-bench/transport.h"
 
 enum {
     ROUTE_SLOTS = 16384,
     ROUTES_MAX = 256,            /* ports of one node or nodes of one cluster */
     ROUTE_REPLY_MAX = 4 << 20,   /* bytes of a CLUSTER SLOTS reply */
+    ROUTE_ANSWER_MAX_S = 10,     /* how long discovery waits */
     ROUTE_KEYS_MAX = 1000000000, /* numbers in a key list are 32 bits wide */
 };
 
 struct route {
-    struct sockaddr_storage address;
-    socklen_t address_len;
+    struct transport_address address;
     struct key_pick pick;
     uint32_t *numbers; /* memory of pick.list; NULL if every key goes here */
 };
@@ -34,9 +35,9 @@ struct routes {
 int routes_init_single(struct routes *routes, const char *host, const char *port,
                        const struct key_format *format, uint64_t keys);
 
-/* Asks host:port for CLUSTER SLOTS and deals the keys to the ports. */
-int routes_init_cluster(struct routes *routes, const char *host, const char *port,
-                        const struct key_format *format, uint64_t keys);
+/* Asks host:port for CLUSTER SLOTS, through the transport, and deals the keys to the ports. */
+int routes_init_cluster(struct routes *routes, struct transport *transport, const char *host,
+                        const char *port, const struct key_format *format, uint64_t keys);
 
 /* One address as `parts` routes, each with the keys of one of as many equal ranges of slots: what a
  * connection sends then belongs to one owner, while its keys are as random as before. */
@@ -45,8 +46,8 @@ int routes_init_split(struct routes *routes, const char *host, const char *port,
 
 void routes_fini(struct routes *routes);
 
-/* A connected blocking TCP socket with TCP_NODELAY, or a negative errno. */
-int route_connect(const struct route *route);
+/* Draws the keys of each route by Zipf's law from now on. */
+void routes_set_zipf(struct routes *routes, double exponent);
 
 /* CRC16 (XMODEM) of the key, or of its hash tag, modulo 16384: the slot by the cluster
  * specification. */

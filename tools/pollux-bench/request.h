@@ -3,12 +3,14 @@
  * Ownership: `struct request` owns its templates; key lists in `struct key_pick` are borrowed.
  * Threading: one thread.
  * Errors:    -EINVAL for a format that cannot hold its numbers, -ENOMEM. */
-#ifndef POLLUX_TESTS_BENCH_REQUEST_H
-#define POLLUX_TESTS_BENCH_REQUEST_H
+#ifndef POLLUX_BENCH_REQUEST_H
+#define POLLUX_BENCH_REQUEST_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "tools/pollux-bench/zipf.h"
 
 enum {
     KEY_LEN_MAX = 256,
@@ -16,6 +18,7 @@ enum {
     REQUEST_KEYS_MAX = 100,
     REQUEST_VALUE_MAX = 1 << 20,
     REQUEST_CYCLE_MAX = 1000, /* commands after which the mix begins again */
+    REQUEST_SIZES_MAX = 32,   /* different value sizes of one run */
 };
 
 /* How key number n is spelled: prefix and digits, exactly `len_bytes` long. With `group` > 0, keys
@@ -37,6 +40,7 @@ void key_format_write(const struct key_format *format, uint64_t number, char *ou
 struct key_pick {
     const uint32_t *list;
     uint64_t count;
+    struct zipf zipf; /* how popular they are, the first one most; n 0: all alike */
 };
 
 enum request_verb {
@@ -50,6 +54,21 @@ enum request_verb {
     REQUEST_VERBS,
 };
 
+/* Value sizes, each drawn with probability weight / total. */
+struct request_sizes {
+    uint32_t count;
+    uint64_t total;
+    struct {
+        uint32_t bytes;
+        uint32_t weight;
+    } list[REQUEST_SIZES_MAX];
+};
+
+/* Reads "64", "64=9,1024=1" (nine of ten values are 64 bytes long) or "10-1000" (sizes evenly in
+ * between). -EINVAL for other text, more than REQUEST_SIZES_MAX sizes or one over the maximum. */
+int request_sizes_parse(struct request_sizes *sizes, const char *text);
+
+/* One command with values of one size. */
 struct request_template {
     char *bytes; /* the whole command with key places to fill; NULL if not in the mix */
     uint32_t len_bytes;
@@ -59,7 +78,7 @@ struct request_template {
 
 struct request_options {
     struct key_format format;
-    uint32_t value_len_bytes;
+    struct request_sizes sizes;
     bool value_is_integer; /* digits instead of letters, for INCR */
     uint32_t multi;        /* keys of an MSET or MGET */
     uint64_t ttl_s;        /* with SET; 0: none */
@@ -69,7 +88,7 @@ struct request_options {
 
 struct request {
     struct request_options options;
-    struct request_template templates[REQUEST_VERBS];
+    struct request_template templates[REQUEST_VERBS][REQUEST_SIZES_MAX];
     uint8_t cycle[REQUEST_CYCLE_MAX]; /* verbs in the order sent, over and over */
     uint32_t cycle_len;
     uint32_t cycle_at;
@@ -86,7 +105,12 @@ void request_fini(struct request *request);
 /* Appends the next command of the mix. `out` has room for `longest_bytes`. Returns its length. */
 uint32_t request_append(struct request *request, const struct key_pick *pick, char *out);
 
+/* Appends a SET of key number `number`; setnew is in the mix. */
+uint32_t request_append_set(struct request *request, uint64_t number, char *out);
+
 /* A number below `bound`, equally likely each (xorshift64*, then the high half of a product). */
 uint64_t request_random(struct request *request, uint64_t bound);
+/* A number in [0, 1), equally likely each. */
+double request_random_unit(struct request *request);
 
 #endif

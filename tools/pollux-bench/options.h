@@ -1,14 +1,14 @@
-/* Command line of pollux-load.
+/* Command line of pollux-bench.
  * Purpose:   read and check every option before a socket is opened.
  * Ownership: the texts are those of argv.
  * Threading: one thread.
  * Errors:    options_parse prints what is wrong and returns -EINVAL. */
-#ifndef POLLUX_TESTS_BENCH_OPTIONS_H
-#define POLLUX_TESTS_BENCH_OPTIONS_H
+#ifndef POLLUX_BENCH_OPTIONS_H
+#define POLLUX_BENCH_OPTIONS_H
 
 #include <stdbool.h>
 
-#include "tests/bench/request.h"
+#include "tools/pollux-bench/request.h"
 
 enum {
     OPTIONS_CLIENTS_MAX = 60000,
@@ -24,16 +24,29 @@ struct options {
     uint32_t clients;
     uint32_t pipeline;
     uint64_t keys; /* random keys are drawn from 0 .. keys - 1 */
+    double zipf;   /* exponent of their popularity; 0: all alike */
+    const char *value_len;
     struct request_options request;
+    bool preload;
     double seconds;
     double warmup_s;
+    double ramp_s;     /* before the warm-up: connections open, or the rate rises, evenly */
     uint64_t requests; /* end after that many replies; 0: end by time */
     double rate;       /* requests a second, open loop; 0: closed loop */
+    bool poisson;      /* arrivals of the open loop at random times */
+    uint32_t churn;    /* close each connection after so many requests; 0: never */
+    bool reset;        /* ... by a reset */
+    bool reconnect;    /* a connection that breaks is counted and opened again */
+    double timeout_s;  /* without any reply or connection */
     int server_pid;    /* whose CPU time is read; 0: nobody's */
     int cpu;           /* to run on; -1: anywhere */
     bool cluster;
     uint32_t split; /* equal slot ranges; a connection keeps to one. 0: it takes keys of all */
     bool spin;
+    const char *probe;
+    int probe_cpus[2]; /* between which the ring probe runs; -1: it does not */
+    double progress_s; /* between two lines on standard error; 0: none */
+    const char *plot;  /* file for the SVG; NULL: none */
     bool json;
     bool help;
 };

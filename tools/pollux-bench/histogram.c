@@ -1,4 +1,4 @@
-#include "tests/bench/histogram.h"
+#include "tools/pollux-bench/histogram.h"
 
 #include <math.h>
 #include <string.h>
@@ -35,8 +35,19 @@ void histogram_add(struct histogram *histogram, uint64_t value_ns, uint64_t time
 {
     histogram->cells[histogram_cell(value_ns)] += times;
     histogram->total += times;
+    histogram->sum_ns += value_ns * times;
     if (value_ns > histogram->max_ns)
         histogram->max_ns = value_ns;
+}
+
+void histogram_merge(struct histogram *histogram, const struct histogram *other)
+{
+    for (uint32_t cell = 0; cell < HISTOGRAM_CELLS; cell++)
+        histogram->cells[cell] += other->cells[cell];
+    histogram->total += other->total;
+    histogram->sum_ns += other->sum_ns;
+    if (other->max_ns > histogram->max_ns)
+        histogram->max_ns = other->max_ns;
 }
 
 uint64_t histogram_quantile(const struct histogram *histogram, double share)

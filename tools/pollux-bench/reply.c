@@ -1,4 +1,4 @@
-#include "tests/bench/reply.h"
+#include "tools/pollux-bench/reply.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -3,8 +3,8 @@
  * Ownership: the caller owns one struct for each connection; it holds no pointer.
  * Threading: one thread.
  * Errors:    -EPROTO for bytes that are no RESP2 reply; the connection is of no use afterwards. */
-#ifndef POLLUX_TESTS_BENCH_REPLY_H
-#define POLLUX_TESTS_BENCH_REPLY_H
+#ifndef POLLUX_BENCH_REPLY_H
+#define POLLUX_BENCH_REPLY_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-#include "tests/bench/options.h"
+#include "tools/pollux-bench/options.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_INT, OPTION_U32, OPTION_U64, OPTION_SECONDS };
+enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_INT, OPTION_U32, OPTION_U64, OPTION_REAL };
 
 struct option_row {
     const char *name;
@@ -19,36 +19,54 @@ struct option_row {
 
 #define AT(field) offsetof(struct options, field)
 static const struct option_row option_rows[] = {
-    {"host", OPTION_TEXT, AT(host), 0, 0, "address of the server (127.0.0.1)"},
+    {"host", OPTION_TEXT, AT(host), 0, 0,
+     "address of the server, or path of its UNIX socket (127.0.0.1)"},
     {"port", OPTION_TEXT, AT(port), 0, 0, "its port (6379)"},
     {"mix", OPTION_TEXT, AT(mix), 0, 0,
      "commands in turn: ping get set setnew incr mset mget, as in get=4,set=1 (get)"},
     {"clients", OPTION_U32, AT(clients), 1, OPTIONS_CLIENTS_MAX, "connections (50)"},
     {"pipeline", OPTION_U32, AT(pipeline), 1, OPTIONS_PIPELINE_MAX, "requests in a burst (1)"},
     {"keys", OPTION_U64, AT(keys), 1, 1e12, "random keys are drawn from so many (1000000)"},
+    {"zipf", OPTION_REAL, AT(zipf), 0, 10, "exponent of their popularity (0: all alike)"},
     {"prefix", OPTION_TEXT, AT(request.format.prefix), 0, 0, "beginning of every key (k:)"},
     {"key-len", OPTION_U32, AT(request.format.len_bytes), 1, KEY_LEN_MAX, "bytes of a key (16)"},
     {"group", OPTION_U32, AT(request.format.group), 0, KEY_GROUP_MAX,
      "so many neighbouring keys share a hash tag (0: none)"},
     {"multi", OPTION_U32, AT(request.multi), 1, REQUEST_KEYS_MAX, "keys of mset and mget (10)"},
-    {"value-len", OPTION_U32, AT(request.value_len_bytes), 0, REQUEST_VALUE_MAX,
-     "bytes of a value (64)"},
+    {"value-len", OPTION_TEXT, AT(value_len), 0, 0,
+     "bytes of a value: 64, or a mix 64=9,1024=1, or a range 10-1000 (64)"},
     {"int-values", OPTION_FLAG, AT(request.value_is_integer), 0, 0, "values that INCR takes"},
     {"ttl", OPTION_U64, AT(request.ttl_s), 0, 1e12, "seconds that set and setnew give (0: none)"},
     {"first", OPTION_U64, AT(request.next_number), 0, 1e12, "first key number of setnew (0)"},
     {"seed", OPTION_U64, AT(request.seed), 0, 1e18, "of the random keys (1)"},
-    {"seconds", OPTION_SECONDS, AT(seconds), 0.01, 86400, "length of the measurement (2)"},
-    {"warmup", OPTION_SECONDS, AT(warmup_s), 0, 86400, "load before it (0.3)"},
+    {"preload", OPTION_FLAG, AT(preload), 0, 0, "first set every key once"},
+    {"seconds", OPTION_REAL, AT(seconds), 0.01, 86400, "length of the measurement (2)"},
+    {"warmup", OPTION_REAL, AT(warmup_s), 0, 86400, "load before it (0.3)"},
+    {"ramp", OPTION_REAL, AT(ramp_s), 0, 86400,
+     "before that, seconds in which connections are opened and the rate rises, evenly (0)"},
     {"requests", OPTION_U64, AT(requests), 0, 1e15,
      "end after so many, without warm-up (0: by time)"},
-    {"rate", OPTION_SECONDS, AT(rate), 0, 1e9,
+    {"rate", OPTION_REAL, AT(rate), 0, 1e9,
      "requests a second on a fixed schedule (0: each connection waits for its replies)"},
+    {"poisson", OPTION_FLAG, AT(poisson), 0, 0, "... with random times between bursts"},
+    {"churn", OPTION_U32, AT(churn), 0, 1e9,
+     "close each connection after so many requests and open another (0: never)"},
+    {"reset", OPTION_FLAG, AT(reset), 0, 0, "... by a reset, which leaves no TIME_WAIT behind"},
+    {"reconnect", OPTION_FLAG, AT(reconnect), 0, 0,
+     "count connections that break and open them again, instead of ending the run"},
+    {"timeout", OPTION_REAL, AT(timeout_s), 0.1, 86400, "seconds of silence that end the run (30)"},
     {"server-pid", OPTION_INT, AT(server_pid), 0, 1e9, "report the CPU time of this process"},
     {"cpu", OPTION_INT, AT(cpu), -1, 1023, "run on this core (-1: any)"},
     {"cluster", OPTION_FLAG, AT(cluster), 0, 0, "send each key to the port in CLUSTER SLOTS"},
     {"split", OPTION_U32, AT(split), 0, OPTIONS_SPLIT_MAX,
      "each connection keeps to the keys of one of so many equal slot ranges (0: all keys)"},
     {"spin", OPTION_FLAG, AT(spin), 0, 0, "never sleep: the server pays for no wake-ups"},
+    {"probe", OPTION_TEXT, AT(probe), 0, 0,
+     "A,B: measure the ring round trip between two cores before and after, which tells near from "
+     "far"},
+    {"progress", OPTION_REAL, AT(progress_s), 0, 86400,
+     "seconds between progress lines on standard error (1; 0: none)"},
+    {"plot", OPTION_TEXT, AT(plot), 0, 0, "write a latency plot to this SVG file"},
     {"json", OPTION_FLAG, AT(json), 0, 0, "print one JSON object"},
     {"help", OPTION_FLAG, AT(help), 0, 0, "print this"},
 };
@@ -58,12 +76,11 @@ enum { OPTION_ROWS = sizeof(option_rows) / sizeof(option_rows[0]) };
 
 void options_usage(void)
 {
-    puts(
-        "usage: pollux-load [--option value ...]\n\nLoads a RESP server and reports rates, CPU time"
-        " and latencies.\n");
+    puts("usage: pollux-bench [--option value ...]\n\nLoads a RESP server and reports rates, CPU "
+         "time"
+         " and latencies.\n");
     for (int i = 0; i < OPTION_ROWS; i++)
         printf("  --%-12s %s\n", option_rows[i].name, option_rows[i].help);
-    puts("\nTo fill a server: --mix setnew --requests N --clients 1 --pipeline 64");
 }
 
 static int option_set(struct options *options, const struct option_row *row, char *text)
@@ -80,9 +97,9 @@ static int option_set(struct options *options, const struct option_row *row, cha
         return 0;
     }
     double number = strtod(text, &end);
-    bool whole = row->kind == OPTION_SECONDS || number == (double)(int64_t)number;
+    bool whole = row->kind == OPTION_REAL || number == (double)(int64_t)number;
     if (end == text || *end != '\0' || !(number >= row->min && number <= row->max) || !whole) {
-        fprintf(stderr, "pollux-load: --%s wants a number from %g to %g, not '%s'\n", row->name,
+        fprintf(stderr, "pollux-bench: --%s wants a number from %g to %g, not '%s'\n", row->name,
                 row->min, row->max, text);
         return -EINVAL;
     }
@@ -103,7 +120,22 @@ static int option_set(struct options *options, const struct option_row *row, cha
     return 0;
 }
 
-static int options_check(const struct options *options)
+/* "A,B" */
+static int options_probe(struct options *options)
+{
+    int end = 0;
+
+    if (options->probe == NULL)
+        return 0;
+    if (sscanf(options->probe, "%d,%d%n", &options->probe_cpus[0], &options->probe_cpus[1], &end) ==
+            2 &&
+        options->probe[end] == '\0' && options->probe_cpus[0] >= 0 && options->probe_cpus[1] >= 0 &&
+        options->probe_cpus[0] != options->probe_cpus[1])
+        return 0;
+    return -EINVAL;
+}
+
+static int options_check(struct options *options)
 {
     const char *wrong = NULL;
     uint64_t last = options->requests + options->request.next_number;
@@ -121,9 +153,17 @@ static int options_check(const struct options *options)
     else if (options->cluster && options->request.format.group == 0 &&
              (strstr(options->mix, "mset") != NULL || strstr(options->mix, "mget") != NULL))
         wrong = "a cluster takes mset and mget of one slot only: they need --group";
+    else if (request_sizes_parse(&options->request.sizes, options->value_len) < 0)
+        wrong = "--value-len wants bytes: 64, or 64=9,1024=1, or 10-1000";
+    else if (options_probe(options) < 0)
+        wrong = "--probe wants two different cores: 0,1";
+    else if (options->rate == 0 && options->poisson)
+        wrong = "--poisson needs --rate";
+    else if (options->churn > 0 && options->pipeline > options->churn)
+        wrong = "--churn closes between bursts: it wants at least --pipeline requests";
     if (wrong == NULL)
         return 0;
-    fprintf(stderr, "pollux-load: %s\n", wrong);
+    fprintf(stderr, "pollux-bench: %s\n", wrong);
     return -EINVAL;
 }
 
@@ -142,10 +182,11 @@ int options_parse(struct options *options, int argc, char **argv)
         .seconds = 2,
         .warmup_s = 0.3,
         .cpu = -1,
-        .request = {.format = {.prefix = "k:", .len_bytes = 16},
-                    .value_len_bytes = 64,
-                    .multi = 10,
-                    .seed = 1},
+        .value_len = "64",
+        .timeout_s = 30,
+        .progress_s = 1,
+        .probe_cpus = {-1, -1},
+        .request = {.format = {.prefix = "k:", .len_bytes = 16}, .multi = 10, .seed = 1},
     };
     for (int i = 0; i < OPTION_ROWS; i++) {
         longs[i].name = option_rows[i].name;
@@ -157,7 +198,7 @@ int options_parse(struct options *options, int argc, char **argv)
             return -EINVAL;
     }
     if (optind < argc) {
-        fprintf(stderr, "pollux-load: unexpected argument '%s'\n", argv[optind]);
+        fprintf(stderr, "pollux-bench: unexpected argument '%s'\n", argv[optind]);
         return -EINVAL;
     }
     return options->help ? 0 : options_check(options);
