@@ -26,10 +26,11 @@ enum {
 };
 _Static_assert((int)WORKERS_MAX <= (int)LISTENER_SET, "ids of two sets are distinct");
 
-struct log;       /* drivers/log.h */
-struct watch;     /* slots/watch.h */
-struct journal;   /* persist/journal.h: one worker's ring */
-struct dpdk_port; /* drivers/dpdk/dpdk.h */
+struct log;         /* drivers/log.h */
+struct watch;       /* slots/watch.h */
+struct journal;     /* persist/journal.h: one worker's ring */
+struct dpdk_port;   /* drivers/dpdk/dpdk.h */
+struct steer_group; /* net/steer.h */
 
 struct node {
     struct config *config;
@@ -41,6 +42,7 @@ struct node {
     struct clock_tsc tsc;
     const struct stream_driver *driver;
     const struct dpdk_port *packet_port; /* whose queues the workers drive; NULL: none */
+    const struct steer_group *steering;  /* of frames between them; NULL: none */
     struct command_index *commands;
     _Atomic uint8_t owner[SLOTS]; /* slot -> worker; an idle server: equal contiguous ranges */
     struct keyspace
