@@ -344,7 +344,8 @@ static unsigned available(const struct packet_port *port)
     const struct dpdk_queue *queue = (const struct dpdk_queue *)port;
     struct rte_mempool_cache *cache = rte_mempool_default_cache(queue->pool, rte_lcore_id());
 
-    return rte_mempool_ops_get_count(queue->pool) + (cache != NULL ? cache->len : 0);
+    return rte_mempool_get_ops(queue->pool->ops_index)->get_count(queue->pool) +
+           (cache != NULL ? cache->len : 0);
 }
 
 const struct packet_port_ops dpdk_queue_ops = {
