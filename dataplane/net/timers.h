@@ -76,11 +76,11 @@ unsigned timers_collect(struct timers *timers, uint64_t now_us, struct net_timer
  * sooner. TIMERS_NEVER: no timer is armed. */
 uint64_t timers_next_us(const struct timers *timers);
 
-/* True when timers_collect may have something to do: one comparison for the poll loop. */
+/* True when timers_collect may have something to do: a comparison or two for the poll loop. With
+ * nothing armed it is true once a tick, so that the wheel's idea of the time does not fall back. */
 static inline bool timers_due(const struct timers *timers, uint64_t now_us)
 {
-    return timers->armed != 0 &&
-           (now_us >= timers->tick * TIMERS_TICK_US || timers->moving.next != &timers->moving);
+    return now_us >= timers->tick * TIMERS_TICK_US || timers->moving.next != &timers->moving;
 }
 
 #endif
