@@ -1,9 +1,11 @@
 #include "tests/net/case.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum {
     START_US = 1000000,
+    TEXT_MAX = 100,
     /* How far before 2^31 and 2^32 the sequence numbers begin: within the first segments. */
     BEFORE_THE_WRAP = 700,
 };
@@ -46,20 +48,15 @@ static bool find_start(struct run *run, struct port *port, uint32_t wanted, uint
     return found || run_fail(run, "no answer to a SYN");
 }
 
-static bool prepare(struct run *run, const struct script *script, struct variant variant,
-                    struct port *port)
+void case_prepare(struct run *run, struct variant variant, struct port *port, uint64_t start_us)
 {
     struct seen_frame *queue = run->queue;
     bool tracing = run->tracing;
-    uint64_t start_us;
 
     memset(run, 0, sizeof *run);
     run->queue = queue;
     run->tracing = tracing;
-    run->script = script;
     run->variant = variant;
-    if (!find_start(run, port, start_of(variant.start), &start_us))
-        return false;
     host_prepare(&run->host, port, CASE_HOST_NUMBER, CASE_PORT_PACKETS, start_us, 1, &run->options);
     run->start_us = run->mark_us = start_us;
     run->ts_base = start_of(variant.start);
@@ -73,7 +70,15 @@ static bool prepare(struct run *run, const struct script *script, struct variant
         peer->iss = start_of(variant.start) + i;
     }
     run->peer = run->peers;
-    return true;
+}
+
+bool run_text(struct run *run, const char *text)
+{
+    char copy[TEXT_MAX];
+    struct script_line line = {0};
+
+    snprintf(copy, sizeof copy, "%s", text);
+    return script_split(&line, copy) && run_line(run, &line);
 }
 
 bool run_start(struct run *run)
@@ -91,8 +96,14 @@ bool run_start(struct run *run)
 bool case_run(struct run *run, const struct script *script, struct variant variant,
               struct port *port)
 {
-    if (!prepare(run, script, variant, port))
+    uint64_t start_us;
+
+    run->failure[0] = '\0';
+    run->variant = variant;
+    if (!find_start(run, port, start_of(variant.start), &start_us))
         return false;
+    case_prepare(run, variant, port, start_us);
+    run->script = script;
     for (run->line = 0; run->line < script->count && run->failure[0] == '\0'; run->line++) {
         bool holds = false;
 

@@ -119,7 +119,12 @@ bool run_start(struct run *run);
 bool run_settle(struct run *run);
 bool run_holds(struct run *run, const char *condition, bool *holds);
 
-/* case.c: runs the whole script; false with `failure`. `run` is the runner's to reuse, its queue
+/* case.c: a run of this variant that has yet to start; `start_us` is its clock's first time. What
+ * `run` has of queue and tracing stays. */
+void case_prepare(struct run *run, struct variant variant, struct port *port, uint64_t start_us);
+/* One line of a script, as text. */
+bool run_text(struct run *run, const char *text);
+/* Runs the whole script; false with `failure`. `run` is the runner's to reuse, its queue
  * and port stay. */
 bool case_run(struct run *run, const struct script *script, struct variant variant,
               struct port *port);

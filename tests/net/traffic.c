@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { HANDSHAKE_US = 10000 }; /* the first round trip */
+
 /* ---- What both directions share ---------------------------------------------------------------- */
 
 static bool read_flags(struct run *run, const char *text, uint8_t *flags)
