@@ -267,6 +267,8 @@ static void note_turn(struct worker *worker)
     if (took_us > count_get(&worker->stats.longest_turn_us))
         atomic_store_explicit(&worker->stats.longest_turn_us, took_us, memory_order_relaxed);
     count_add(&worker->stats.turns, 1);
+    if (took_ns > LONG_TURN_NS)
+        count_add(&worker->stats.long_turns, 1);
 }
 
 static int64_t sleep_us(struct worker *worker, bool more)

@@ -38,7 +38,7 @@ struct worker_stats {
         forwarded_in, loans_taken, loans_granted, loans_refused, loan_second_rounds, slots_moved_in,
         slots_moved_out, mails_sent, mails_received, wakeups_sent,
         parked, /* parked: jobs that had to wait for credit */
-        turns, longest_turn_cpu_ns, longest_turn_us, sleeps, lazyfree_pending, lazyfreed,
+        turns, long_turns, longest_turn_cpu_ns, longest_turn_us, sleeps, lazyfree_pending, lazyfreed,
         total_error_replies, tracking_bytes, monitor_lines, sampled_at_us, changes, /* of keys */
         expire_us,     /* spent on expiry */
         over_limit_ms, /* during which the node used more than maxmemory (worker 0) */
@@ -134,7 +134,7 @@ static inline uint64_t count_get(const _Atomic uint64_t *counter)
 }
 
 /* Has this turn done enough? Then what is left waits for the next one, so that mail, time-outs and other connections have theirs. */
-enum { TURN_BUDGET_NS = 200000 };
+enum { TURN_BUDGET_NS = 200000, LONG_TURN_NS = 1000000 };
 static inline bool worker_turn_long(const struct worker *worker)
 {
     return worker->clock_ns - worker->turn_began_ns > TURN_BUDGET_NS;

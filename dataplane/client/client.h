@@ -19,7 +19,7 @@
 enum {
     BATCH_COMMANDS_MAX = 64, /* parsed before they run; also the longest burst that is one job */
     /* A burst of long commands or large replies stops there, and goes on later. */
-    BURST_SLICE_NS = 500000,
+    BURST_SLICE_NS = 200000,
     BURST_REPLIES_MAX_BYTES = 1 << 20,
     BATCH_ARGUMENTS_MAX = 1024,
     BURST_KEYS_MAX = 1024,

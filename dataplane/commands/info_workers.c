@@ -29,6 +29,7 @@ static const struct figure {
     FIGURE("slots_moved_out", slots_moved_out, 1),
     FIGURE("turns", turns, 1),
     FIGURE("sleeps", sleeps, 1),
+    FIGURE("long_turns", long_turns, 1), /* over 1 ms of CPU time */
     FIGURE("longest_turn_cpu_us", longest_turn_cpu_ns, 1000),
     FIGURE("longest_turn_us", longest_turn_us, 1),
     FIGURE("expired_keys", expired_keys, 1),

@@ -217,6 +217,7 @@ void gather_config_resetstat(struct worker *worker, struct call *call, struct re
         &stats->wakeups_sent,
         &stats->parked,
         &stats->turns,
+        &stats->long_turns,
         &stats->longest_turn_cpu_ns,
         &stats->longest_turn_us,
         &stats->sleeps,
