@@ -75,8 +75,8 @@ static ssize_t write_line(void *cookie, const char *line, size_t size)
         if (level <= worst)
             keep_line(dpdk, line, len);
     } else if (dpdk->log != NULL) {
-        log_write(dpdk->log, level <= worst ? LOG_LEVEL_WARNING : LOG_LEVEL_VERBOSE,
-                  "dpdk: %.*s", len, line);
+        log_write(dpdk->log, level <= worst ? LOG_LEVEL_WARNING : LOG_LEVEL_VERBOSE, "dpdk: %.*s",
+                  len, line);
     }
     return (ssize_t)size;
 }
@@ -243,7 +243,6 @@ static int start_eal(struct dpdk *dpdk, const struct dpdk_options *options,
     add_cores(arguments);
     add_word(arguments, "--no-telemetry");
     add_word(arguments, "--log-level=*:warning");
-    add_word(arguments, "--log-level=pmd.net.memif:debug");
     add_memory(arguments, dpdk->hugepages, needed);
     add_devices(arguments, specs, options->spec_count);
     add_operators(arguments, options->args);
@@ -326,6 +325,12 @@ int dpdk_start(struct dpdk **out, const struct dpdk_options *options, char *erro
     if (result != 0)
         goto fail;
     dpdk->memif_logtype = rte_log_register("pmd.net.memif");
+    if (dpdk->memif_logtype < 0 || /* before_memif_event() lives on its lines */
+        rte_log_set_level((uint32_t)dpdk->memif_logtype, RTE_LOG_DEBUG) != 0) {
+        snprintf(error, DPDK_ERROR_MAX, "EAL gives the memif driver no log");
+        result = -EIO;
+        goto fail;
+    }
     dpdk->starting = false;
     free(specs);
     *out = dpdk;
