@@ -111,7 +111,7 @@ struct net_event {
 
 enum net_close {
     NET_CLOSE_FLUSH, /* sends what is committed, then FIN; reading stops at once */
-    NET_CLOSE_NOW,   /* drops unsent output and resets the connection */
+    NET_CLOSE_NOW,   /* drops unsent output; if there was any, or unread input, by an RST */
 };
 
 /* -EINVAL for options that cannot be, -ENOMEM. */
@@ -129,6 +129,12 @@ void net_flush(struct net *net);
 /* When the next timer is due, absolute, of the injected clock; UINT64_MAX: never. At or before now:
  * poll again at once. Never late, may be early. */
 uint64_t net_next_deadline_us(const struct net *net);
+
+/* With kernel_path: the next frame that is not for us, with one reference, now the caller's; NULL:
+ * no more. What is not taken before the next poll is dropped. */
+struct packet *net_take_foreign(struct net *net);
+/* Sends a frame that is ready for the wire; takes the caller's reference. */
+void net_send_frame(struct net *net, struct packet *packet);
 
 /* Accepts connections to `tcp_port` on all local addresses. -EADDRINUSE, -ENOSPC. */
 int net_listen(struct net *net, uint16_t tcp_port, uint32_t listener_id);

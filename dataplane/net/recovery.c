@@ -79,6 +79,12 @@ static void stop_timers(struct recovery *recovery)
     recovery->timeout_deadline_us = 0;
 }
 
+void recovery_rest(struct recovery *recovery)
+{
+    assert(recovery->una == recovery->nxt);
+    stop_timers(recovery);
+}
+
 uint64_t recovery_deadline_us(const struct recovery *recovery)
 {
     uint64_t deadline_us = UINT64_MAX;
@@ -501,8 +507,7 @@ void recovery_acked(struct recovery *recovery, struct packet *queue, const struc
         partial = settle_duplicates(recovery, queue, &found);
     else if (!recovery->sack)
         count_duplicates(recovery, queue, &found);
-    else if (recovery->sacked_bytes != 0 || recovery->phase >= RECOVERY_REPAIR ||
-             recovery->reorder_deadline_us != 0)
+    else
         lost = scoreboard_detect(recovery, queue, ack->now_us) != 0;
 
     grow(recovery, news->acked_bytes, una_before, ack->now_us);

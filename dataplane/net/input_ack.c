@@ -1,0 +1,134 @@
+/* What a segment says about ours: acknowledgment, window, SACK, ECN echo. */
+#include <assert.h>
+
+#include "dataplane/net/net_inside.h"
+
+enum {
+    PATH_MTU_FLOOR_V4 = 552, /* TCP.md and RFC 1191 with a guard against forgeries */
+    PATH_MTU_FLOOR_V6 = 1280,
+};
+
+static void take_window(struct net *net, struct net_conn *conn, const struct frame *frame)
+{
+    uint32_t window = (uint32_t)frame->window << conn->snd_scale;
+
+    /* RFC 9293 section 3.10.7.4, step 5: not from a segment that others have overtaken. */
+    if (!seq_before(conn->snd_wl1, frame->seq) &&
+        !(conn->snd_wl1 == frame->seq && !seq_after(conn->snd_wl2, frame->ack)))
+        return;
+    conn->snd_wl1 = frame->seq;
+    conn->snd_wl2 = frame->ack;
+    if (window == conn->snd_wnd)
+        return;
+    if (window > conn->snd_wnd && sendqueue_has_unsent(&conn->queue))
+        conn_dirty(net, conn);
+    conn->snd_wnd = window;
+    if (window > conn->snd_wnd_max)
+        conn->snd_wnd_max = window;
+    if (window > 0 && (conn->flags & CONN_PERSIST)) {
+        conn->flags &= ~(uint32_t)CONN_PERSIST;
+        conn->wait_ms = 0;
+        conn->backoff = 0;
+    }
+}
+
+/* Something new was acknowledged, or a hole shows. False: the connection is over. */
+static bool take_news(struct net *net, struct net_conn *conn, const struct recovery_news *news)
+{
+    struct recovery *recovery = &conn->recovery;
+
+    if (news->entered)
+        net_count(&net->counters.fast_recoveries, 1);
+    if (news->undone)
+        net_count(&net->counters.undos, 1);
+    if (news->reduced_for_ecn)
+        conn->flags |= CONN_ECN_REDUCED;
+    if (news->acked_bytes > 0) {
+        sendqueue_acked(&net->sendpool, &conn->queue, recovery->una);
+        conn->stalled_ms = recovery->una == recovery->nxt ? 0 : net_now_ms(net) | 1;
+        conn->soft_error = 0;
+        conn->probes = 0;
+    }
+    if (recovery->lost_bytes > 0 || sendqueue_has_unsent(&conn->queue))
+        conn_dirty(net, conn);
+    if ((conn->flags & CONN_FIN_QUEUED) && recovery->una == conn->queue.end_seq &&
+        conn->queue.unsent == NULL)
+        return tcp_fin_acked(net, conn);
+    return true;
+}
+
+/* RFC 5961 section 5. */
+static bool plausible(struct net *net, struct net_conn *conn, const struct frame *frame)
+{
+    const struct recovery *recovery = &conn->recovery;
+
+    if ((conn->flags & CONN_PROBED) && frame->ack == recovery->nxt + 1 &&
+        !tcp_probe_accepted(net, conn))
+        return false;
+    if (!seq_after(frame->ack, recovery->nxt) &&
+        (!seq_before(frame->ack, recovery->una) || recovery->una - frame->ack <= conn->snd_wnd_max))
+        return true;
+    net_count(&net->counters.bad_acks, 1);
+    tcp_challenge(net, conn);
+    return false;
+}
+
+bool tcp_ack_segment(struct net *net, struct net_conn *conn, const struct frame *frame,
+                     const struct tcp_options *options)
+{
+    struct recovery *recovery = &conn->recovery;
+    struct recovery_news news;
+
+    if (!plausible(net, conn, frame))
+        return false;
+    if (conn->flags & CONN_PERSIST)
+        conn->probes = 0; /* the peer is there: probing goes on for ever */
+    if (seq_before(frame->ack, recovery->una)) {
+        /* Overtaken by a later one; its payload may be new. */
+        return true;
+    }
+    if (recovery->nxt == recovery->una) {
+        take_window(net, conn, frame);
+        return true;
+    }
+    bool same_window = ((uint32_t)frame->window << conn->snd_scale) == conn->snd_wnd;
+    struct recovery_ack ack = {
+        .ack = frame->ack,
+        .duplicate = frame_seg_len(frame) == 0 && same_window,
+        .ecn_echo = (conn->flags & CONN_ECN) && (frame->flags & TCP_ECE),
+        .stamped = (conn->flags & CONN_TIMESTAMPS) && (options->present & TCP_OPTION_TIMESTAMPS),
+        .ts_now = net_now_ms(net) + conn->ts_offset,
+        .now_us = net->now_us,
+    };
+    if (ack.stamped)
+        ack.ts_echo = options->ts_echo;
+    if ((options->present & TCP_OPTION_SACK) && (conn->flags & CONN_SACK)) {
+        ack.sack_count = options->sack_count;
+        ack.sack = options->sack;
+    }
+    take_window(net, conn, frame);
+    recovery_acked(recovery, conn->queue.head, &ack, &news);
+    bool alive = take_news(net, conn, &news);
+    if (alive)
+        tcp_alarm(net, conn);
+    return alive;
+}
+
+void tcp_path_mtu(struct net *net, struct net_conn *conn, uint16_t mtu)
+{
+    uint16_t least = net_address_is_v4(&conn->flow.local) ? PATH_MTU_FLOOR_V4 : PATH_MTU_FLOOR_V6;
+
+    if (mtu < least)
+        mtu = least;
+    if (mtu >= conn->path_mtu)
+        return;
+    conn->path_mtu = mtu;
+    uint16_t mss = tcp_mss(conn);
+    if (mss >= conn->mss)
+        return;
+    conn->mss = mss;
+    if (conn->state < NET_STATE_ESTABLISHED)
+        return;
+    recovery_too_big(&conn->recovery, conn->queue.head, mss);
+    conn_dirty(net, conn);
+}

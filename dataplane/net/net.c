@@ -1,0 +1,512 @@
+#include "dataplane/net/net.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataplane/net/net_inside.h"
+
+enum {
+    /* Ethernet with a tag must fit into a packet beside the datagram. */
+    MTU_MAX = PACKET_DATA_MAX - WIRE_ETHERNET_LEN - WIRE_VLAN_LEN,
+    MTU_MIN = 576,
+    TIME_WAIT_A_POLL = 64,
+    LIMBO_US = 1000,
+    RETRY_US = 100, /* for packets or room at the port, when nothing else calls for a poll */
+};
+
+static const uint64_t NO_DEADLINE = UINT64_MAX;
+
+/* ---- making and ending ------------------------------------------------------------------------ */
+
+static void set_default(uint32_t *option, uint32_t value)
+{
+    if (*option == 0)
+        *option = value;
+}
+
+static int take_options(struct net *net, const struct net_options *options)
+{
+    struct net_options *own = &net->options;
+
+    *own = *options;
+    if (own->port == NULL || own->clock_us == NULL || own->random == NULL ||
+        own->addresses_count == 0 || own->addresses_count > NET_ADDRESSES_MAX ||
+        own->port->mtu < MTU_MIN)
+        return -EINVAL;
+    set_default(&own->connections_max, 65536);
+    set_default(&own->half_open_max, 4096);
+    set_default(&own->time_wait_max, 65536);
+    set_default(&own->receive_bytes, 262144);
+    set_default(&own->fin_wait2_s, 60);
+    set_default(&own->ack_delay_us, 40000);
+    if (own->keepalive_interval_s == 0)
+        own->keepalive_interval_s = own->keepalive_s / 3 + (own->keepalive_s < 3);
+    if (own->connections_max > FLOWS_CAPACITY_MAX || own->half_open_max > SYNCACHE_CAPACITY_MAX ||
+        own->time_wait_max > TIMEWAIT_CAPACITY_MAX || own->ack_delay_us > 500000 ||
+        own->receive_bytes > 1u << 30)
+        return -EINVAL;
+    net->port = own->port;
+    net->mtu = own->port->mtu < MTU_MAX ? own->port->mtu : MTU_MAX;
+    while (net->window_scale < TCP_WINDOW_SCALE_MAX &&
+           own->receive_bytes >> net->window_scale > 0xffff)
+        net->window_scale++;
+    if (own->no_window_scale && own->receive_bytes > 0xffff)
+        own->receive_bytes = 0xffff;
+    net->window_limit = own->receive_bytes;
+    return 0;
+}
+
+static void take_seed(struct net *net)
+{
+    const uint64_t *given = net->options.boot_seed;
+    uint64_t words[ISN_SECRET_LEN / 8 + 2];
+    bool fixed = (given[0] | given[1] | given[2] | given[3]) != 0;
+
+    for (unsigned i = 0; i < sizeof words / sizeof *words; i++)
+        words[i] = fixed ? given[i % 4] + i : net->options.random(net->options.random_arg);
+    isn_init(&net->isn, (const uint8_t *)words);
+    net->key = (struct siphash_key){words[ISN_SECRET_LEN / 8], words[ISN_SECRET_LEN / 8 + 1]};
+}
+
+static int init_link(struct net *net)
+{
+    const struct net_options *own = &net->options;
+    struct net_address gateways[2];
+    unsigned count = 0;
+
+    if ((own->gateway4.words[0] | own->gateway4.words[1] | own->gateway4.words[2] |
+         own->gateway4.words[3]) != 0)
+        gateways[count++] = own->gateway4;
+    if ((own->gateway6.words[0] | own->gateway6.words[1] | own->gateway6.words[2] |
+         own->gateway6.words[3]) != 0)
+        gateways[count++] = own->gateway6;
+    struct net_link_options link = {.port = net->port,
+                                    .addresses = own->addresses,
+                                    .address_count = own->addresses_count,
+                                    .gateways = gateways,
+                                    .gateway_count = count,
+                                    .vlan = WIRE_NO_VLAN};
+    int status = net_link_init(&net->link, &link);
+    net_icmp_init(&net->icmp, &net->link);
+    return status;
+}
+
+static int init_tables(struct net *net)
+{
+    const struct net_options *own = &net->options;
+    int status;
+
+    if ((status = flows_init(&net->flows, own->connections_max)) < 0)
+        return status;
+    if ((status = syncache_init(&net->syncache, own->half_open_max, &net->key)) < 0)
+        goto no_syncache;
+    if ((status = timewait_init(&net->timewait, own->time_wait_max)) < 0)
+        goto no_timewait;
+    /* Not written to here: pages are taken as connections are first used. */
+    net->conns = malloc((size_t)own->connections_max * sizeof *net->conns);
+    net->scratch = malloc(NET_RESERVE_MAX);
+    if (net->conns != NULL && net->scratch != NULL)
+        return 0;
+    status = -ENOMEM;
+    free(net->conns);
+    free(net->scratch);
+    timewait_fini(&net->timewait);
+no_timewait:
+    syncache_fini(&net->syncache);
+no_syncache:
+    flows_fini(&net->flows);
+    return status;
+}
+
+int net_create(struct net **made, const struct net_options *options)
+{
+    struct net *net = calloc(1, sizeof *net);
+    int status;
+
+    if (net == NULL)
+        return -ENOMEM;
+    status = take_options(net, options);
+    if (status == 0)
+        status = init_link(net);
+    if (status == 0) {
+        take_seed(net);
+        status = init_tables(net);
+    }
+    if (status < 0) {
+        free(net);
+        return status;
+    }
+    net->options.addresses = NULL; /* the link has its own copy */
+    net->now_us = net->options.clock_us(net->options.clock_arg);
+    net->dirty_end = &net->dirty;
+    net->ready_end = &net->ready;
+    net->packets_total = packet_available(net->port);
+    net->out_of_order_max = net->packets_total / 8;
+    net->sendpool = (struct sendpool){.port = net->port, .reserve = net->packets_total / 8};
+    timers_init(&net->timers, net->now_us);
+    *made = net;
+    return 0;
+}
+
+static void release_spent(struct net *net)
+{
+    while (net->spent != NULL) {
+        struct packet *packet = net->spent;
+
+        net->spent = packet->next;
+        packet_release(net->port, packet);
+    }
+}
+
+static void release_reserved(struct net *net)
+{
+    if (net->reserved_packet != NULL)
+        packet_release(net->port, net->reserved_packet);
+    net->reserved_packet = NULL;
+    net->reserved_conn = NULL;
+}
+
+static void drop_foreign(struct net *net)
+{
+    for (unsigned i = 0; i < net->foreign_count; i++)
+        packet_release(net->port, net->foreign[i]);
+    net->foreign_count = 0;
+}
+
+void net_destroy(struct net *net)
+{
+    release_reserved(net);
+    release_spent(net);
+    drop_foreign(net);
+    for (uint32_t i = 0; i < net->conn_fresh; i++) {
+        struct net_conn *conn = &net->conns[i];
+
+        tcp_receive_drop(net, conn);
+        sendqueue_fini(&net->sendpool, &conn->queue);
+    }
+    for (unsigned i = 0; i < net->tx_count; i++)
+        packet_release(net->port, net->tx[i]);
+    sendpool_fini(&net->sendpool);
+    timewait_fini(&net->timewait);
+    syncache_fini(&net->syncache);
+    flows_fini(&net->flows);
+    free(net->conns);
+    free(net->scratch);
+    free(net);
+}
+
+/* ---- frames to send --------------------------------------------------------------------------- */
+
+void net_transmit_burst(struct net *net)
+{
+    unsigned sent = 0;
+
+    while (sent < net->tx_count) {
+        unsigned part = net->tx_count - sent;
+        uint64_t bytes = 0;
+
+        part = part < PACKET_BURST_MAX ? part : PACKET_BURST_MAX;
+        for (unsigned i = 0; i < part; i++)
+            bytes += packet_bytes(net->tx[sent + i]);
+        unsigned taken = packet_transmit(net->port, net->tx + sent, part);
+        for (unsigned i = taken; i < part; i++)
+            bytes -= packet_bytes(net->tx[sent + i]);
+        net_count(&net->counters.tx_frames, taken);
+        net_count(&net->counters.tx_bytes, bytes);
+        sent += taken;
+        if (taken < part)
+            break;
+    }
+    net->tx_count -= sent;
+    if (net->tx_count > 0)
+        memmove(net->tx, net->tx + sent, net->tx_count * sizeof *net->tx);
+}
+
+bool net_transmit_room(struct net *net)
+{
+    if (NET_TX_MAX - net->tx_count >= NET_TX_ROOM_MIN)
+        return true;
+    net_transmit_burst(net);
+    return NET_TX_MAX - net->tx_count >= NET_TX_ROOM_MIN;
+}
+
+bool net_transmit(struct net *net, struct packet *packet)
+{
+    if (net->tx_count == NET_TX_MAX)
+        net_transmit_burst(net);
+    if (net->tx_count == NET_TX_MAX) {
+        net_count(&net->counters.tx_queue_full, 1);
+        packet_release(net->port, packet);
+        return false;
+    }
+    net->tx[net->tx_count++] = packet;
+    return true;
+}
+
+struct packet *net_alloc(struct net *net)
+{
+    struct packet *packet = packet_alloc(net->port);
+
+    if (packet == NULL)
+        net_count(&net->counters.tx_no_packet, 1);
+    return packet;
+}
+
+/* ---- connection blocks ------------------------------------------------------------------------ */
+
+struct net_conn *net_conn_open(struct net *net, const struct net_flow *flow, uint64_t hash)
+{
+    struct net_conn *conn;
+
+    if (net->conn_free == NULL && net->conn_fresh == net->options.connections_max)
+        return NULL;
+    conn = net->conn_free != NULL ? net->conn_free : &net->conns[net->conn_fresh];
+    if (flows_insert(&net->flows, hash, conn_index(net, conn)) < 0)
+        return NULL;
+    if (conn == net->conn_free)
+        net->conn_free = conn->free_next;
+    else
+        net->conn_fresh++;
+    memset(conn, 0, sizeof *conn);
+    conn->stream.fd = -1;
+    conn->flow = *flow;
+    conn->flags = CONN_IN_TABLE;
+    conn->heard_ms = net_now_ms(net);
+    conn->vlan = WIRE_NO_VLAN;
+    net->conn_count++;
+    atomic_store_explicit(&net->counters.connections, net->conn_count, memory_order_relaxed);
+    return conn;
+}
+
+void net_conn_detach(struct net *net, struct net_conn *conn)
+{
+    timers_cancel(&net->timers, &conn->timer);
+    if ((conn->flags & CONN_IN_TABLE) == 0)
+        return;
+    conn->flags &= ~(uint32_t)CONN_IN_TABLE;
+    flows_remove(&net->flows, net_flow_hash(&net->key, &conn->flow), conn_index(net, conn));
+}
+
+/* Blocks of connections that have been told about, and are not on a list any more. */
+static void free_dying(struct net *net)
+{
+    struct net_conn *keep = NULL;
+
+    while (net->dying != NULL) {
+        struct net_conn *conn = net->dying;
+
+        net->dying = conn->dying_next;
+        if (conn->flags & (CONN_DIRTY | CONN_READY)) {
+            conn->dying_next = keep;
+            keep = conn;
+            continue;
+        }
+        assert(!net_timer_armed(&conn->timer) && (conn->flags & CONN_IN_TABLE) == 0);
+        tcp_receive_drop(net, conn);
+        sendqueue_fini(&net->sendpool, &conn->queue);
+        conn->flags = 0;
+        conn->state = NET_STATE_CLOSED;
+        conn->free_next = net->conn_free;
+        net->conn_free = conn;
+        net->conn_count--;
+    }
+    net->dying = keep;
+    atomic_store_explicit(&net->counters.connections, net->conn_count, memory_order_relaxed);
+}
+
+/* ---- the poll --------------------------------------------------------------------------------- */
+
+/* What a connection may be offered: all while half of the pool is free, then less, down to two
+ * segments; nothing once the last sixteenth is reached. */
+static void set_window_limit(struct net *net)
+{
+    uint32_t free_packets = packet_available(net->port), total = net->packets_total;
+    uint32_t least = 2 * (uint32_t)net->mtu, full = net->options.receive_bytes;
+
+    if (free_packets >= total / 2)
+        net->window_limit = full;
+    else if (free_packets < total / 16)
+        net->window_limit = 0;
+    else
+        net->window_limit = (uint32_t)((uint64_t)full * free_packets / (total / 2 + 1));
+    if (net->window_limit != 0 && net->window_limit < least)
+        net->window_limit = least < full ? least : full;
+}
+
+static void receive(struct net *net, struct packet **packets, unsigned count)
+{
+    struct frame frames[NET_BURST];
+    uint64_t hashes[NET_BURST] = {0};
+    uint64_t bytes = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        __builtin_prefetch(packets[i]->data);
+    for (unsigned i = 0; i < count; i++) {
+        bytes += packets[i]->len;
+        if (wire_parse(packets[i]->data, packets[i]->len, &frames[i]) == FRAME_TCP) {
+            hashes[i] = net_flow_hash(&net->key, &frames[i].flow);
+            flows_prefetch(&net->flows, hashes[i]);
+        }
+    }
+    for (unsigned i = 0; i < count; i++)
+        net_input(net, packets[i], &frames[i], hashes[i]);
+    net_count(&net->counters.rx_frames, count);
+    net_count(&net->counters.rx_bytes, bytes);
+}
+
+static unsigned run_timers(struct net *net)
+{
+    struct net_timer *due[NET_TIMERS_A_POLL];
+    unsigned count = 0;
+
+    if (timers_due(&net->timers, net->now_us)) {
+        count = timers_collect(&net->timers, net->now_us, due, NET_TIMERS_A_POLL);
+        for (unsigned i = 0; i < count; i++) {
+            struct net_conn *conn =
+                (struct net_conn *)((char *)due[i] - offsetof(struct net_conn, timer));
+            tcp_alarm_run(net, conn);
+        }
+    }
+    if (net->syncache.used > 0) {
+        tcp_syn_cache_run(net);
+        atomic_store_explicit(&net->counters.half_open, net->syncache.used, memory_order_relaxed);
+    }
+    if (net->timewait.used > 0) {
+        timewait_expire(&net->timewait, net->now_us, TIME_WAIT_A_POLL);
+        atomic_store_explicit(&net->counters.time_wait, net->timewait.used, memory_order_relaxed);
+    }
+    return count;
+}
+
+void net_flush(struct net *net)
+{
+    release_reserved(net);
+    if (net->dirty != NULL)
+        set_window_limit(net);
+    /* A connection that cannot send all for want of room stays for the next flush. */
+    struct net_conn *conn = net->dirty;
+    net->dirty = NULL;
+    net->dirty_end = &net->dirty;
+    while (conn != NULL) {
+        struct net_conn *next = conn->dirty_next;
+
+        if (next != NULL)
+            __builtin_prefetch(&next->rcv_nxt);
+        conn->flags &= ~(uint32_t)CONN_DIRTY;
+        if (conn->state != NET_STATE_CLOSED)
+            tcp_output(net, conn);
+        conn = next;
+    }
+    net->starved = net->dirty != NULL;
+    if (net->tx_count > 0)
+        net_transmit_burst(net);
+}
+
+unsigned net_poll(struct net *net)
+{
+    struct packet *packets[NET_BURST];
+    unsigned count, timers;
+
+    net->now_us = net->options.clock_us(net->options.clock_arg);
+    net_flush(net);
+    release_spent(net);
+    drop_foreign(net);
+    if (net->dying != NULL)
+        free_dying(net);
+    if (net->sendpool.limbo != NULL)
+        sendpool_poll(&net->sendpool);
+    count = packet_receive(net->port, packets, NET_BURST);
+    assert(count <= NET_BURST);
+    if (count > 0)
+        receive(net, packets, count);
+    timers = run_timers(net);
+    /* Replies to come carry the ACKs, and share the burst with what is queued already. */
+    if (net->ready == NULL && (net->dirty != NULL || net->tx_count > 0))
+        net_flush(net);
+    return count + timers;
+}
+
+uint64_t net_next_deadline_us(const struct net *net)
+{
+    uint64_t next = timers_next_us(&net->timers), other;
+
+    if ((net->dirty != NULL && !net->starved) || net->ready != NULL || net->dying != NULL)
+        return 0;
+    if ((net->starved || net->tx_count > 0) && next > net->now_us + RETRY_US)
+        next = net->now_us + RETRY_US;
+    other = syncache_next_us(&net->syncache, net->now_us);
+    next = other < next ? other : next;
+    other = timewait_next_us(&net->timewait, net->now_us);
+    next = other < next ? other : next;
+    if (net->sendpool.limbo != NULL && next > net->now_us + LIMBO_US)
+        next = net->now_us + LIMBO_US;
+    return next == TIMERS_NEVER ? NO_DEADLINE : next;
+}
+
+/* ---- listeners -------------------------------------------------------------------------------- */
+
+const struct net_listener *net_listener_find(const struct net *net, uint16_t port)
+{
+    for (unsigned i = 0; i < net->listeners_end; i++)
+        if (net->listeners[i].used && net->listeners[i].port == port)
+            return &net->listeners[i];
+    return NULL;
+}
+
+int net_listen(struct net *net, uint16_t tcp_port, uint32_t listener_id)
+{
+    if (tcp_port == 0)
+        return -EINVAL;
+    if (net_listener_find(net, tcp_port) != NULL)
+        return -EADDRINUSE;
+    for (unsigned i = 0; i < NET_LISTENERS_MAX; i++) {
+        if (net->listeners[i].used)
+            continue;
+        net->listeners[i] =
+            (struct net_listener){.port = tcp_port, .used = true, .id = listener_id};
+        if (i >= net->listeners_end)
+            net->listeners_end = i + 1;
+        return 0;
+    }
+    return -ENOSPC;
+}
+
+int net_unlisten(struct net *net, uint16_t tcp_port)
+{
+    for (unsigned i = 0; i < net->listeners_end; i++) {
+        struct syncache_entry *entry;
+        unsigned place = 0;
+
+        if (!net->listeners[i].used || net->listeners[i].port != tcp_port)
+            continue;
+        net->listeners[i].used = false;
+        while ((entry = syncache_walk(&net->syncache, &place, (uint16_t)i)) != NULL)
+            syncache_remove(&net->syncache, entry);
+        return 0;
+    }
+    return -ENOENT;
+}
+
+/* ---- frames of others ------------------------------------------------------------------------- */
+
+struct packet *net_take_foreign(struct net *net)
+{
+    if (net->foreign_count == 0)
+        return NULL;
+    struct packet *packet = net->foreign[0];
+    net->foreign_count--;
+    memmove(net->foreign, net->foreign + 1, net->foreign_count * sizeof *net->foreign);
+    return packet;
+}
+
+void net_send_frame(struct net *net, struct packet *packet)
+{
+    net_transmit(net, packet);
+}
+
+const struct net_counters *net_counters(const struct net *net)
+{
+    return &net->counters;
+}

@@ -1,0 +1,120 @@
+/* Send queue of one connection: what it has yet to send, and what is not yet acknowledged.
+ * Purpose:   a list of segments, each one packet with its facts in struct packet (seq, seg_len,
+ *            state, sends, sent_us), followed by pieces of memory that become segments when the
+ *            window opens.
+ * Segments:  `data` is at the payload until the first transmission and at the Ethernet header
+ *            after it. A segment carries its payload in the packet or, if `more` is set, wholly
+ *            elsewhere, pinned. Sent and unsent ones stand in order of seq without a gap.
+ * Ownership: the queue holds one reference of each packet; a pinned piece is released when the
+ *            last packet that points into it is no longer shared.
+ * Threading: one worker.
+ * Errors:    -ENOMEM where a packet or memory is missing: nothing has changed then. */
+#ifndef DATAPLANE_NET_SENDQUEUE_H
+#define DATAPLANE_NET_SENDQUEUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "drivers/packet.h"
+
+enum {
+    SENDQUEUE_PACKET_BYTES_MAX = 65536, /* payload in packets; what is beyond waits in pieces */
+    SENDQUEUE_PINNED_MIN = 16384,       /* pieces of this size are sent where they lie */
+    SENDQUEUE_LIMBO_WORK = 64,          /* packets looked at by one sendpool_poll */
+};
+
+/* Bits of packet->state that are the queue's; the low 16 are those of loss recovery. */
+enum {
+    SEGMENT_FIN = 1 << 16,
+    SEGMENT_PUSH = 1 << 17, /* the last of what was committed at that time */
+    SEGMENT_SENT = 1 << 18, /* its headers have been written: see sendqueue_payload */
+};
+
+struct send_piece {
+    struct send_piece *next;
+    const uint8_t *data; /* what has not yet become segments */
+    size_t len;
+    void (*release)(void *arg);
+    void *arg;
+    bool pinned;   /* a segment points into it: no copies from here on */
+    uint32_t refs; /* the queue's, and one of each segment that points here */
+};
+
+/* What the queues of one stack share. */
+struct sendpool {
+    struct packet_port *port;
+    struct packet *limbo; /* acknowledged segments with pinned memory that the device holds */
+    unsigned reserve;     /* packets that only control segments and reception may take */
+    uint64_t pieces;      /* that exist */
+};
+
+struct sendqueue {
+    struct packet *head, *tail;
+    struct packet *unsent; /* first that was never sent, or NULL */
+    struct send_piece *piece, *piece_last;
+    uint32_t end_seq;      /* behind the last segment */
+    uint32_t packet_bytes; /* payload of all segments */
+};
+
+/* A packet for payload, unless the pool is down to its reserve. */
+struct packet *sendpool_alloc(struct sendpool *pool);
+/* Lets go of a segment; pinned memory waits in limbo while the device has it. */
+void sendpool_drop(struct sendpool *pool, struct packet *segment);
+/* Releases what the device has let go of. */
+void sendpool_poll(struct sendpool *pool);
+/* Releases all of limbo, at the end. */
+void sendpool_fini(struct sendpool *pool);
+
+void sendqueue_init(struct sendqueue *queue, uint32_t first_seq);
+/* Drops everything. */
+void sendqueue_fini(struct sendpool *pool, struct sendqueue *queue);
+/* Drops segments and pieces that were never sent; FIN among them. */
+void sendqueue_drop_unsent(struct sendpool *pool, struct sendqueue *queue);
+
+/* Bytes of payload, without SYN and FIN. */
+static inline uint32_t segment_payload(const struct packet *segment)
+{
+    return segment->seg_len - ((segment->state & SEGMENT_FIN) != 0);
+}
+
+/* Where the payload lies; NULL: none. */
+const uint8_t *segment_data(const struct packet *segment);
+
+/* Room at the tail for more payload of a segment of at most `mss`; 0: a new one is needed. */
+uint32_t sendqueue_tail_room(const struct sendqueue *queue, uint32_t mss);
+/* `len` bytes that were written behind the tail's payload are part of it. */
+void sendqueue_extend(struct sendqueue *queue, uint32_t len);
+/* Appends a packet with its payload at `data`, unsent. */
+void sendqueue_push(struct sendqueue *queue, struct packet *packet);
+/* Copies into the tail and new packets; returns how many bytes found room: fewer than `len` once
+ * the queue holds SENDQUEUE_PACKET_BYTES_MAX or packets run out. */
+size_t sendqueue_copy(struct sendpool *pool, struct sendqueue *queue, const uint8_t *data,
+                      size_t len, uint32_t mss);
+/* Memory to be sent behind all else; ownership goes to the queue. */
+int sendqueue_append(struct sendpool *pool, struct sendqueue *queue, const uint8_t *data,
+                     size_t len, void (*release)(void *arg), void *arg);
+/* The same of a copy on the heap. */
+int sendqueue_append_copy(struct sendpool *pool, struct sendqueue *queue, const uint8_t *data,
+                          size_t len);
+/* Turns the first pieces into one unsent segment (or more of the tail). 0, -ENOMEM, or -ENODATA
+ * when no piece waits. */
+int sendqueue_advance(struct sendpool *pool, struct sendqueue *queue, uint32_t mss);
+/* A FIN behind everything; no piece may wait. */
+int sendqueue_fin(struct sendpool *pool, struct sendqueue *queue);
+
+/* Cuts a segment in two after `len` bytes of payload; both have the facts of the whole. */
+int sendqueue_split(struct sendpool *pool, struct sendqueue *queue, struct packet *segment,
+                    uint32_t len);
+/* Puts a copy in the place of a segment that the device still holds. The copy, or NULL. */
+struct packet *sendqueue_replace(struct sendpool *pool, struct sendqueue *queue,
+                                 struct packet *segment);
+/* Drops the segments that lie wholly before `una`. Returns the bytes of payload dropped. */
+uint32_t sendqueue_acked(struct sendpool *pool, struct sendqueue *queue, uint32_t una);
+
+static inline bool sendqueue_has_unsent(const struct sendqueue *queue)
+{
+    return queue->unsent != NULL || queue->piece != NULL;
+}
+
+#endif
