@@ -1,151 +1,13 @@
 #include "dataplane/slots/job.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "dataplane/slots/crc16.h"
+#include "dataplane/slots/loan.h"
+#include "dataplane/slots/part.h"
 #include "dataplane/worker.h"
-
-enum {
-    LOAN_MOVED = 1,
-    LOAN_BUSY = 0,
-    SLOT_SET_LINEAR = 32,
-    READY_MIN = 16, /* parts that are served in one go, also in a long turn */
-};
-
-/* ---- slot sets ---- */
-
-void slot_set_init(struct slot_set *set)
-{
-    set->slots = set->small;
-    set->count = 0;
-    set->capacity = SLOT_SET_SMALL;
-    set->whole = set->home = set->failed = set->has_bits = false;
-}
-
-static bool contains(struct slot_set *set, uint16_t slot)
-{
-    if (set->count <= SLOT_SET_LINEAR && !set->has_bits) {
-        for (uint32_t i = 0; i < set->count; i++)
-            if (set->slots[i] == slot)
-                return true;
-        return false;
-    }
-    if (!set->has_bits) {
-        memset(set->bits, 0, sizeof set->bits);
-        for (uint32_t i = 0; i < set->count; i++)
-            set->bits[set->slots[i] / 64] |= (uint64_t)1 << (set->slots[i] % 64);
-        set->has_bits = true;
-    }
-    return (set->bits[slot / 64] >> (slot % 64) & 1) != 0;
-}
-
-void slot_set_add(struct slot_set *set, uint16_t slot)
-{
-    if (contains(set, slot))
-        return;
-    if (set->count == set->capacity) {
-        uint32_t capacity = set->capacity * 2;
-        uint16_t *slots = malloc(capacity * sizeof *slots);
-        if (slots == NULL) {
-            set->failed = true;
-            return;
-        }
-        memcpy(slots, set->slots, set->count * sizeof *slots);
-        slot_set_fini(set);
-        set->slots = slots;
-        set->capacity = capacity;
-    }
-    if (set->has_bits)
-        set->bits[slot / 64] |= (uint64_t)1 << (slot % 64);
-    set->slots[set->count++] = slot;
-}
-
-void slot_set_fini(struct slot_set *set)
-{
-    if (set->slots != set->small)
-        free(set->slots);
-}
-
-static void add_keys(struct slot_set *set, const struct command *command, const struct text *argv,
-                     uint32_t argc)
-{
-    if (command->find_keys != NULL) {
-        uint32_t *positions = malloc(argc * sizeof *positions);
-        if (positions == NULL) {
-            set->failed = true;
-            return;
-        }
-        int count = command_keys(command, argv, argc, positions, argc);
-        for (int i = 0; i < count; i++)
-            slot_set_add(set, crc16_slot(argv[positions[i]].data, argv[positions[i]].len_bytes));
-        free(positions);
-        return;
-    }
-    if (command->keys.first == 0)
-        return;
-    int64_t last = command->keys.last < 0 ? (int64_t)argc + command->keys.last : command->keys.last;
-    for (int64_t i = command->keys.first; i <= last && i < (int64_t)argc; i += command->keys.step)
-        slot_set_add(set, crc16_slot(argv[i].data, argv[i].len_bytes));
-}
-
-/* Some slot of this worker's; of another's if it has none. */
-static int32_t own_slot(const struct worker *worker)
-{
-    uint32_t first = (uint32_t)((uint64_t)SLOTS * worker->index / worker->node->worker_count);
-
-    for (uint32_t i = 0; i < SLOTS; i++)
-        if (node_owner(worker->node, (first + i) % SLOTS) == worker->index)
-            return (int32_t)((first + i) % SLOTS);
-    return (int32_t)first;
-}
-
-static void add_chosen_slot(struct worker *worker, struct job *job, struct slot_set *set,
-                            const struct job_command *command)
-{
-    struct reply muted = {.muted = true, .resp = 2};
-    struct call call = {.worker = worker,
-                        .node = worker->node,
-                        .session = &job->session,
-                        .command = command->command,
-                        .argv = command->argv,
-                        .argc = command->argc,
-                        .reply = &muted,
-                        .now_unix_ms = worker->now_unix_ms,
-                        .continue_slot = -1};
-    int32_t slot = job->call != NULL ? job->call->continue_slot : command->command->slot_of(&call);
-
-    /* "Nothing there" may be what a transaction sees halfway that holds all slots: it goes first. */
-    if (slot == -1 && worker->queues->whole != NULL)
-        slot = own_slot(worker);
-    if (slot >= 0)
-        slot_set_add(set, (uint16_t)slot);
-}
-
-static void job_slots(struct worker *worker, struct job *job, struct slot_set *set)
-{
-    slot_set_init(set);
-    for (uint32_t i = job->next_command; i < job->count; i++) {
-        const struct job_command *command = &job->commands[i];
-        uint32_t flags = command->command->flags;
-
-        if ((flags & CMD_HOME) != 0)
-            set->home = true;
-        if ((flags & CMD_ALL_SLOTS) != 0 || (job->kind == JOB_EXEC && (flags & CMD_WALK) != 0))
-            set->whole = true;
-        else if ((flags & (CMD_WALK | CMD_AT_SLOT)) != 0)
-            add_chosen_slot(worker, job, set, command);
-        else if (command->key.position != 0)
-            slot_set_add(set, command->key.slot);
-        else
-            add_keys(set, command->command, command->argv, command->argc);
-    }
-    for (uint32_t i = 0; i < job->watch_count; i++)
-        slot_set_add(set, job->watches[i].slot);
-}
 
 /* ---- life ---- */
 
@@ -208,379 +70,14 @@ struct job *job_create(struct worker *worker, enum job_kind kind, const struct s
     return job;
 }
 
-struct part_block {
-    _Atomic uint32_t references; /* the job, and each return under way */
-    uint32_t count;
-    bool
-        inside; /* in the job's own room: a job with one owner runs there, so nothing is ever returned by mail */
-    struct loan_part parts[];
-};
-
-static void block_put(struct part_block *block)
-{
-    if (atomic_fetch_sub_explicit(&block->references, 1, memory_order_acq_rel) != 1)
-        return;
-    for (uint32_t i = 0; i < block->count; i++)
-        effects_fini(&block->parts[i].effects);
-    if (!block->inside)
-        free(block);
-}
-
-static void parts_fini(struct job *job)
-{
-    if (job->block != NULL)
-        block_put(job->block);
-    job->block = NULL;
-    job->parts = NULL;
-    job->part_count = 0;
-}
-
 void job_destroy(struct job *job)
 {
-    parts_fini(job);
+    parts_drop(job);
     reply_memory_fini(&job->reply);
     reply_memory_fini(&job->walk);
     job_gathers_destroy(job);
     free(job->call);
     free(job);
-}
-
-/* ---- parts ---- */
-
-/* Cuts the set into one part for each owner, ascending. 0, -ENOMEM, or -EAGAIN when slots moved meanwhile. */
-static int make_parts(struct worker *worker, struct job *job, const struct slot_set *set)
-{
-    struct node *node = worker->node;
-    uint16_t counts[WORKERS_MAX] = {0};
-    uint16_t index[WORKERS_MAX];
-    uint32_t owners = 0, refs = set->whole ? 0 : set->count;
-
-    if (set->failed)
-        return -ENOMEM;
-    for (uint32_t i = 0; i < refs; i++)
-        if (counts[node_owner(node, set->slots[i])]++ == 0)
-            owners++;
-    if (set->whole)
-        owners = node->worker_count;
-    if (owners == 0)
-        return 0;
-    size_t at_refs = aligned(sizeof(struct part_block) + owners * sizeof(struct loan_part));
-    size_t bytes = at_refs + refs * sizeof(struct part_ref);
-    bool inside = owners == 1 && !set->whole && !set->home && bytes <= sizeof job->parts_room;
-    char *memory = inside ? job->parts_room : malloc(bytes);
-    if (memory == NULL)
-        return -ENOMEM;
-    struct part_block *block = (struct part_block *)memory;
-    struct part_ref *next_ref = (struct part_ref *)(memory + at_refs);
-    atomic_init(&block->references, 1);
-    block->count = owners;
-    block->inside = inside;
-    job->block = block;
-    job->parts = block->parts;
-    for (uint32_t owner = 0; owner < node->worker_count; owner++) {
-        if (!set->whole && counts[owner] == 0)
-            continue;
-        index[owner] = (uint16_t)job->part_count;
-        block->parts[job->part_count++] = (struct loan_part){.job = job,
-                                                             .block = block,
-                                                             .owner = (uint16_t)owner,
-                                                             .whole = set->whole,
-                                                             .refs = next_ref};
-        next_ref += counts[owner];
-    }
-    for (uint32_t i = 0; i < refs; i++) {
-        uint32_t owner = node_owner(node, set->slots[i]);
-        struct loan_part *part = counts[owner] == 0 ? NULL : &job->parts[index[owner]];
-        if (part == NULL || part->count == counts[owner])
-            return -EAGAIN;
-        part->refs[part->count++].slot = set->slots[i];
-    }
-    return 0;
-}
-
-static struct loan_part *part_of(const struct job *job, uint32_t owner)
-{
-    for (uint32_t i = 0; i < job->part_count; i++)
-        if (job->parts[i].owner == owner)
-            return &job->parts[i];
-    return NULL;
-}
-
-struct effects *call_effects(struct call *call, uint16_t slot)
-{
-    uint32_t owner = node_owner(call->node, slot);
-
-    if (owner == call->worker->index)
-        return NULL;
-    assert(call->job != NULL);
-    struct loan_part *part = part_of(call->job, owner);
-    assert(part != NULL); /* a command touched a slot that it did not declare */
-    return &part->effects;
-}
-
-static void ask(struct worker *worker, struct loan_part *part, bool wait_in_line)
-{
-    part->state = PART_ASKED;
-    part->asked_by_mail = true;
-    mail_request(worker, part->owner, &part->wait, MAIL_LOAN_ASK, wait_in_line, part);
-}
-
-static void return_part(struct worker *worker, struct loan_part *part)
-{
-    part->state = PART_IDLE;
-    if (part->owner == worker->index) {
-        queues_leave(worker, part);
-    } else if (!part->given) { /* a part given with the job goes home with it */
-        atomic_fetch_add_explicit(&part->block->references, 1, memory_order_relaxed);
-        mail_return(worker, part->owner, part);
-    }
-}
-
-/* ---- the coordinator ---- */
-
-static void finish(struct worker *worker, struct job *job);
-static void second_round(struct worker *worker, struct job *job);
-
-void job_resume(struct worker *worker, struct job *job)
-{
-    if (job_execute(worker, job))
-        finish(worker, job);
-}
-
-static void start(struct worker *worker, struct job *job)
-{
-    job->started = true;
-    if (job->part_count > 1)
-        count_add(&worker->stats.loans_taken, job->part_count - 1);
-    job_resume(worker, job);
-}
-
-/* Sends the job home to be routed again, holding nothing. */
-static void go_home_unrun(struct worker *worker, struct job *job)
-{
-    for (uint32_t i = 0; i < job->part_count; i++)
-        if (job->parts[i].state == PART_HELD)
-            return_part(worker, &job->parts[i]);
-    job->reroute = true;
-    if (job->home == worker->index)
-        client_job_done(worker, job);
-    else
-        mail_answer(worker, job->home, MAIL_JOB_DONE, 0, job);
-}
-
-static void first_round_over(struct worker *worker, struct job *job)
-{
-    bool given = false;
-
-    if (!job->refused) {
-        start(worker, job);
-        return;
-    }
-    count_add(&worker->stats.loan_second_rounds, 1);
-    for (uint32_t i = 0; i < job->part_count; i++) {
-        struct loan_part *part = &job->parts[i];
-        given = given || part->given;
-        if (part->state == PART_HELD && !part->given)
-            return_part(worker, part);
-    }
-    job->second_round = true;
-    if (given) {
-        /* The home's part can only be handed back with the job itself; the home starts the second round. */
-        job->reroute = true;
-        mail_answer(worker, job->home, MAIL_JOB_DONE, 0, job);
-        return;
-    }
-    job->open = 0;
-    second_round(worker, job);
-}
-
-/* Owner by owner, ascending; job->open is the part whose turn it is. */
-static void second_round(struct worker *worker, struct job *job)
-{
-    while (job->open < job->part_count) {
-        struct loan_part *part = &job->parts[job->open];
-        if (part->owner != worker->index) {
-            ask(worker, part, true);
-            return;
-        }
-        part->state = PART_QUEUED;
-        part->asked_by_mail = false;
-        if (!queues_enter(worker, part))
-            return; /* job_ready_parts goes on */
-        part->state = PART_HELD;
-        if (!queues_owns(worker, part)) {
-            go_home_unrun(worker, job);
-            return;
-        }
-        job->open++;
-    }
-    start(worker, job);
-}
-
-static bool has_all_credit(const struct worker *worker, const struct job *job)
-{
-    for (uint32_t i = 0; i < job->part_count; i++) {
-        const struct loan_part *part = &job->parts[i];
-        if (part->owner != worker->index && !part->given &&
-            !mail_has_credit(worker, part->owner, MAIL_LOAN_ASK))
-            return false;
-    }
-    return true;
-}
-
-static void collect(struct worker *worker, struct job *job)
-{
-    struct loan_part *own = part_of(job, worker->index);
-    uint32_t foreign = 0;
-
-    job->coordinator = (uint16_t)worker->index;
-    for (uint32_t i = 0; i < job->part_count; i++)
-        foreign += job->parts[i].owner != worker->index && !job->parts[i].given;
-    if (foreign == 0 && own == NULL) {
-        start(worker, job);
-        return;
-    }
-    if (job->second_round) {
-        job->open = 0;
-        second_round(worker, job);
-        return;
-    }
-    job->refused = false;
-    job->open = 0;
-    if (own != NULL) {
-        if (!queues_owns(worker, own)) {
-            go_home_unrun(worker, job);
-            return;
-        }
-        own->asked_by_mail = false;
-        if (foreign == 0 && !job->asks_all && queues_part_free(worker, own)) {
-            start(worker, job); /* it runs to its end here and now: nobody can come between */
-            return;
-        }
-        if (queues_try(worker, own)) {
-            own->state = PART_HELD;
-        } else if (job->part_count == 1) {
-            /* Nothing else is held, so waiting in line cannot close a cycle. */
-            job->second_round = true;
-            second_round(worker, job);
-            return;
-        } else {
-            job->refused = true;
-        }
-    }
-    if (job->refused || !has_all_credit(worker, job)) {
-        job->refused = true;
-        first_round_over(worker, job);
-        return;
-    }
-    job->open = foreign;
-    for (uint32_t i = 0; i < job->part_count; i++)
-        if (job->parts[i].owner != worker->index && !job->parts[i].given)
-            ask(worker, &job->parts[i], false);
-    if (foreign == 0)
-        first_round_over(worker, job);
-}
-
-static void finish(struct worker *worker, struct job *job)
-{
-    for (uint32_t i = 0; i < job->part_count; i++)
-        if (job->parts[i].state == PART_HELD)
-            return_part(worker, &job->parts[i]);
-    if (job->home == worker->index)
-        client_job_done(worker, job);
-    else
-        mail_answer(worker, job->home, MAIL_JOB_DONE, 0, job);
-}
-
-static void granted(struct worker *worker, struct loan_part *part)
-{
-    struct job *job = part->job;
-
-    part->state = PART_HELD;
-    if (!job->second_round) {
-        if (--job->open == 0)
-            first_round_over(worker, job);
-        return;
-    }
-    job->open++;
-    second_round(worker, job);
-}
-
-static void refused(struct worker *worker, struct loan_part *part, uint32_t why)
-{
-    struct job *job = part->job;
-
-    part->state = PART_IDLE;
-    if (job->second_round) {
-        assert(why == LOAN_MOVED);
-        go_home_unrun(worker, job);
-        return;
-    }
-    job->refused = true;
-    if (--job->open == 0)
-        first_round_over(worker, job);
-}
-
-/* ---- the owner ---- */
-
-static void asked(struct worker *worker, struct loan_part *part, bool wait_in_line,
-                  uint32_t coordinator)
-{
-    uint32_t why = LOAN_BUSY;
-
-    if (!queues_owns(worker, part)) {
-        why = LOAN_MOVED;
-    } else if (wait_in_line) {
-        if (!queues_enter(worker, part))
-            return;
-        count_add(&worker->stats.loans_granted, 1);
-        mail_answer(worker, coordinator, MAIL_LOAN_GRANT, 0, part);
-        return;
-    } else if (queues_try(worker, part)) {
-        count_add(&worker->stats.loans_granted, 1);
-        mail_answer(worker, coordinator, MAIL_LOAN_GRANT, 0, part);
-        return;
-    }
-    count_add(&worker->stats.loans_refused, 1);
-    mail_answer(worker, coordinator, MAIL_LOAN_REFUSE, why, part);
-}
-
-void job_ready_parts(struct worker *worker)
-{
-    for (unsigned i = 0; i < READY_MIN || !worker_turn_long(worker); i++) {
-        struct loan_part *part = queues_next_ready(worker);
-        if (part == NULL)
-            return;
-        bool owns = queues_owns(worker, part);
-        uint32_t coordinator = part->job->coordinator;
-
-        if (part->asked_by_mail) {
-            if (!owns) {
-                queues_leave(worker, part);
-                mail_answer(worker, coordinator, MAIL_LOAN_REFUSE, LOAN_MOVED, part);
-            } else {
-                count_add(&worker->stats.loans_granted, 1);
-                mail_answer(worker, coordinator, MAIL_LOAN_GRANT, 0, part);
-            }
-            continue;
-        }
-        part->state = PART_HELD;
-        if (!owns) {
-            go_home_unrun(worker, part->job);
-            continue;
-        }
-        part->job->open++;
-        second_round(worker, part->job);
-    }
-}
-
-static void returned(struct worker *worker, struct loan_part *part)
-{
-    struct part_block *block = part->block;
-
-    effects_apply(worker, &part->effects);
-    queues_leave(worker, part);
-    block_put(block);
 }
 
 /* ---- the home ---- */
@@ -593,7 +90,7 @@ static uint32_t choose_coordinator(const struct worker *worker, const struct job
     if (set->whole || set->home || job->part_count == 0)
         return worker->index;
     /* Two owners, one of them here: the home's part travels with the job, two mails instead of three. */
-    if (job->part_count == 2 && part_of(job, worker->index) != NULL)
+    if (job->part_count == 2 && parts_of(job, worker->index) != NULL)
         return job->parts[0].owner == worker->index ? job->parts[1].owner : job->parts[0].owner;
     for (uint32_t i = 0; i < job->part_count; i++) {
         if (job->parts[i].count > most) {
@@ -607,7 +104,7 @@ static uint32_t choose_coordinator(const struct worker *worker, const struct job
 /* Nobody else's mail can be needed to free these slots again, and nothing is held while waiting for credit. */
 static void give_home_part(struct worker *worker, struct job *job, uint32_t coordinator)
 {
-    struct loan_part *part = part_of(job, worker->index);
+    struct loan_part *part = parts_of(job, worker->index);
 
     if (part == NULL || job->second_round || !mail_has_credit(worker, coordinator, MAIL_JOB))
         return;
@@ -641,9 +138,9 @@ void job_dispatch(struct worker *worker, struct job *job)
     job->started = false;
     int error;
     do {
-        parts_fini(job);
-        job_slots(worker, job, &set);
-        error = make_parts(worker, job, &set);
+        parts_drop(job);
+        parts_plan(worker, job, &set);
+        error = parts_make(worker, job, &set);
         slot_set_fini(&set);
     } while (error == -EAGAIN);
     if (error < 0) {
@@ -655,7 +152,7 @@ void job_dispatch(struct worker *worker, struct job *job)
     if (coordinator != worker->index || (job->part_count > 1 && !set.whole))
         count_add(&worker->stats.client_queries_hops, job->count);
     if (coordinator == worker->index) {
-        collect(worker, job);
+        loan_collect(worker, job);
         return;
     }
     give_home_part(worker, job, coordinator);
@@ -721,22 +218,22 @@ void job_mail(struct worker *worker, const struct mail *mail, uint32_t from)
     switch ((enum mail_kind)mail->kind) {
     case MAIL_JOB:
         count_add(&worker->stats.forwarded_in, 1);
-        collect(worker, mail->body);
+        loan_collect(worker, mail->body);
         break;
     case MAIL_JOB_DONE:
         came_home(worker, mail->body);
         break;
     case MAIL_LOAN_ASK:
-        asked(worker, mail->body, mail->argument != 0, from);
+        loan_asked(worker, mail->body, mail->argument != 0, from);
         break;
     case MAIL_LOAN_GRANT:
-        granted(worker, mail->body);
+        loan_granted(worker, mail->body);
         break;
     case MAIL_LOAN_REFUSE:
-        refused(worker, mail->body, mail->argument);
+        loan_refused(worker, mail->body, mail->argument);
         break;
     case MAIL_LOAN_RETURN:
-        returned(worker, mail->body);
+        loan_returned(worker, mail->body);
         break;
     case MAIL_CALL: {
         struct mail_call *call = mail->body;

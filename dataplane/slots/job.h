@@ -100,17 +100,4 @@ bool job_execute(struct worker *worker, struct job *job);
 void job_gathers_destroy(struct job *job);
 void job_resume(struct worker *worker, struct job *job);
 
-/* The slots that a job needs, each once. */
-enum { SLOT_SET_SMALL = 64 };
-struct slot_set {
-    uint16_t *slots; /* small, or heap */
-    uint32_t count, capacity;
-    bool whole, home, failed, has_bits;
-    uint16_t small[SLOT_SET_SMALL];
-    uint64_t bits[256]; /* only when there are more than a few */
-};
-void slot_set_init(struct slot_set *set);
-void slot_set_add(struct slot_set *set, uint16_t slot);
-void slot_set_fini(struct slot_set *set);
-
 #endif
