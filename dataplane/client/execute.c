@@ -306,21 +306,23 @@ static void run_transaction(struct worker *worker, struct job *job)
     gate_transaction_end(&call);
 }
 
-/* Brings the buckets and entries of the commands with one key near, as a batch does for its own. */
+/* Brings the buckets and entries of the commands with one key near, as a batch does for its own. The
+ * slots of those that have run are not held any more. */
 static void prefetch(struct worker *worker, struct job *job)
 {
     const struct keyspace *keyspace = keyspace_get(worker->node, job->session.db);
+    uint32_t first = job->next_command;
 
-    if (keyspace == NULL || job->count < 2)
+    if (keyspace == NULL || job->count - first < 2)
         return;
-    for (uint32_t i = 0; i < job->count; i++)
+    for (uint32_t i = first; i < job->count; i++)
         if (job->commands[i].key.position != 0)
             __builtin_prefetch(&keyspace->slots[job->commands[i].key.slot]);
-    for (uint32_t i = 0; i < job->count; i++)
+    for (uint32_t i = first; i < job->count; i++)
         if (job->commands[i].key.position != 0)
             table_prefetch_bucket(&keyspace->slots[job->commands[i].key.slot].table,
                                   job->commands[i].key.hash);
-    for (uint32_t i = 0; i < job->count; i++)
+    for (uint32_t i = first; i < job->count; i++)
         if (job->commands[i].key.position != 0)
             table_prefetch_entry(&keyspace->slots[job->commands[i].key.slot].table,
                                  job->commands[i].key.hash);
