@@ -105,8 +105,10 @@ static void sent_new(struct recovery *recovery, struct packet *packet, uint64_t 
 {
     assert(packet->seq == recovery->nxt);
     assert(packet->seg_len != 0);
-    if (recovery->pipe_bytes == 0)
+    if (recovery->pipe_bytes == 0) {
         recovery->oldest_us = now_us;
+        recovery->live = packet;
+    }
     recovery->nxt += packet->seg_len;
     recovery->pipe_bytes += packet->seg_len;
     recovery->newest = packet;
@@ -116,11 +118,7 @@ static void sent_again(struct recovery *recovery, struct packet *packet, uint32_
                        uint64_t now_us)
 {
     if (packet->state & RECOVERY_LOST) {
-        if (recovery->pipe_bytes == 0)
-            recovery->oldest_us = now_us;
-        packet->state &= ~(uint32_t)RECOVERY_LOST;
-        recovery->lost_bytes -= packet->seg_len;
-        recovery->pipe_bytes += packet->seg_len;
+        scoreboard_resent(recovery, packet, now_us);
         /* RFC 5682: without new data to send there is nothing to tell by. */
         if (recovery->frto_new)
             recovery->fast_frto = recovery->frto_new = false;
@@ -478,7 +476,7 @@ static void rearm(struct recovery *recovery, bool moved, uint64_t now_us)
 void recovery_acked(struct recovery *recovery, struct packet *queue, const struct recovery_ack *ack,
                     struct recovery_news *news)
 {
-    struct scoreboard_news found = {.ack = ack};
+    struct scoreboard_news found = {.ack = ack, .fack = recovery->rack_fack};
     uint32_t una_before = recovery->una, flight = recovery_flight(recovery);
     bool lost = false, partial = false, spurious = false;
 
@@ -643,6 +641,8 @@ void recovery_replaced(struct recovery *recovery, struct packet *old, struct pac
         recovery->newest = copy;
     if (recovery->resend == old)
         recovery->resend = copy;
+    if (recovery->live == old)
+        recovery->live = copy;
     if (recovery->hint == old)
         recovery->hint = copy;
 }

@@ -97,6 +97,7 @@ struct recovery {
     uint64_t last_sent_us;
     struct packet *newest; /* the packet that ends at nxt; NULL: nothing is out */
     struct packet *resend; /* no lost packet before it; NULL: the queue's first */
+    struct packet *live;   /* nothing in flight before it; NULL: the queue's first */
     struct packet *hint;   /* where the last SACK walk ended; NULL: nowhere */
     /* Hashes of the last ACK's SACK blocks: most of them come again with the next. */
     uint32_t blocks[TCP_SACK_BLOCKS_MAX];

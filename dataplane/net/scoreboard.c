@@ -49,15 +49,16 @@ static bool sent_after(uint64_t a_us, uint32_t a_seq, uint64_t b_us, uint32_t b_
 
 /* Section 6.2, steps 2 and 3, for a packet that has newly arrived. */
 static void rack_arrived(struct recovery *recovery, const struct packet *packet,
-                         const struct recovery_ack *ack)
+                         const struct scoreboard_news *news)
 {
+    const struct recovery_ack *ack = news->ack;
     uint32_t end = packet_end(packet);
     uint64_t age_us = ack->now_us - packet->sent_us;
     bool resent = (packet->state & RECOVERY_RESENT) != 0;
 
     if (sequence_after(end, recovery->rack_fack))
         recovery->rack_fack = end;
-    else if (sequence_before(end, recovery->rack_fack) && !resent)
+    else if (sequence_before(end, news->fack) && !resent)
         recovery->reordering = true;
     /* An earlier transmission may be what has arrived. */
     if (resent && ((ack->stamped && sequence_before(ack->ts_echo, packet->mark)) ||
@@ -81,7 +82,7 @@ static void arrived(struct recovery *recovery, struct packet *packet, struct sco
     if ((packet->state & RECOVERY_RESENT) == 0 &&
         !sequence_after(packet_end(packet), recovery->recover))
         news->original = true;
-    rack_arrived(recovery, packet, news->ack);
+    rack_arrived(recovery, packet, news);
 }
 
 /* Pointers to packets that are about to leave the queue. */
@@ -89,6 +90,8 @@ static void forget_before_una(struct recovery *recovery)
 {
     if (recovery->resend != NULL && !sequence_after(packet_end(recovery->resend), recovery->una))
         recovery->resend = NULL;
+    if (recovery->live != NULL && !sequence_after(packet_end(recovery->live), recovery->una))
+        recovery->live = NULL;
     if (recovery->hint != NULL && !sequence_after(packet_end(recovery->hint), recovery->una))
         recovery->hint = NULL;
     if (recovery->una == recovery->nxt)
@@ -254,6 +257,7 @@ void scoreboard_forget(struct recovery *recovery, struct packet *queue)
     recovery->sacked_bytes = 0;
     recovery->sacked_packets = 0;
     recovery->oldest_us = 0;
+    recovery->live = NULL;
     recovery->hint = NULL;
     for (unsigned i = 0; i < TCP_SACK_BLOCKS_MAX; i++)
         recovery->blocks[i] = 0;
@@ -272,6 +276,19 @@ void scoreboard_lose(struct recovery *recovery, struct packet *packet)
     recovery->lost_bytes += packet->seg_len;
 }
 
+void scoreboard_resent(struct recovery *recovery, struct packet *packet, uint64_t now_us)
+{
+    if (recovery->pipe_bytes == 0) {
+        recovery->oldest_us = now_us;
+        recovery->live = packet;
+    } else if (recovery->live != NULL && sequence_before(packet->seq, recovery->live->seq)) {
+        recovery->live = packet;
+    }
+    packet->state &= ~(uint32_t)RECOVERY_LOST;
+    recovery->lost_bytes -= packet->seg_len;
+    recovery->pipe_bytes += packet->seg_len;
+}
+
 void scoreboard_find_all(struct recovery *recovery, struct packet *queue)
 {
     while (recovery->lost_bytes != 0) {
@@ -283,6 +300,7 @@ void scoreboard_find_all(struct recovery *recovery, struct packet *queue)
         queue = scoreboard_after(queue);
     }
     recovery->resend = NULL;
+    recovery->live = NULL;
     recovery->oldest_us = 0;
 }
 
@@ -311,10 +329,19 @@ uint32_t scoreboard_detect(struct recovery *recovery, struct packet *queue, uint
     uint64_t wait_us = (uint64_t)recovery->rack_rtt_us + reorder_window_us(recovery);
     uint64_t oldest_us = UINT64_MAX;
     uint32_t before = recovery->lost_bytes;
+    struct packet *live = NULL;
 
     recovery->reorder_deadline_us = 0;
-    if (recovery->pipe_bytes == 0 || recovery->rack_us == 0 ||
-        recovery->rack_us < recovery->oldest_us)
+    if (recovery->pipe_bytes == 0 || recovery->rack_us == 0)
+        return 0;
+    if (recovery->live != NULL)
+        queue = recovery->live;
+    /* Nearly always: all is in order, and what follows was sent later still. */
+    if (scoreboard_in_flight(queue) && queue->sends == 1 && !overtaken(recovery, queue)) {
+        recovery->oldest_us = queue->sent_us;
+        return 0;
+    }
+    if (recovery->rack_us < recovery->oldest_us)
         return 0;
     if (now_us < recovery->oldest_us + wait_us) {
         recovery->reorder_deadline_us = recovery->oldest_us + wait_us;
@@ -323,6 +350,7 @@ uint32_t scoreboard_detect(struct recovery *recovery, struct packet *queue, uint
     for (; queue != NULL && queue->sends != 0; queue = scoreboard_after(queue)) {
         if (!spend(recovery, 0)) {
             recovery->oldest_us = 0;
+            recovery->live = live != NULL ? live : queue;
             recovery->reorder_deadline_us = now_us + DETECT_AGAIN_US;
             return recovery->lost_bytes - before;
         }
@@ -332,6 +360,8 @@ uint32_t scoreboard_detect(struct recovery *recovery, struct packet *queue, uint
             scoreboard_lose(recovery, queue);
             continue;
         }
+        if (live == NULL)
+            live = queue;
         if (queue->sent_us < oldest_us)
             oldest_us = queue->sent_us;
         /* What follows was sent first after this one, and again later still. */
@@ -339,6 +369,7 @@ uint32_t scoreboard_detect(struct recovery *recovery, struct packet *queue, uint
             break;
     }
     recovery->oldest_us = oldest_us;
+    recovery->live = live;
     if (oldest_us <= recovery->rack_us)
         recovery->reorder_deadline_us = oldest_us + wait_us;
     return recovery->lost_bytes - before;
@@ -374,13 +405,15 @@ static const char *check_run(const struct packet *first)
 
 /* Where the kept pointers must be met on the way. */
 struct met {
-    bool resend, hint, newest;
+    bool resend, live, hint, newest;
 };
 
 static const char *check_met(const struct recovery *recovery, const struct met *met)
 {
     if (recovery->resend != NULL && recovery->lost_bytes != 0 && !met->resend)
         return "scoreboard: resend is not in the queue";
+    if (recovery->live != NULL && !met->live)
+        return "scoreboard: live is not in the queue";
     if (recovery->hint != NULL && !met->hint)
         return "scoreboard: hint is not in the queue";
     if (recovery->newest != NULL && !met->newest)
@@ -397,6 +430,7 @@ const char *scoreboard_check(const struct recovery *recovery, const struct packe
 
     for (; queue != NULL && queue->sends != 0 && broken == NULL; queue = queue->next) {
         met.resend |= queue == recovery->resend;
+        met.live |= queue == recovery->live;
         met.hint |= queue == recovery->hint;
         met.newest |= queue == recovery->newest;
         if (queue->state & RECOVERY_SACKED) {
@@ -416,6 +450,8 @@ const char *scoreboard_check(const struct recovery *recovery, const struct packe
                 return "scoreboard: a lost packet before resend";
         } else {
             pipe += queue->seg_len;
+            if (!met.live && recovery->live != NULL)
+                return "scoreboard: a packet in flight before live";
             if (queue->sent_us < recovery->oldest_us)
                 return "scoreboard: a packet older than the oldest";
         }

@@ -13,6 +13,7 @@
 /* What one acknowledgment brought. */
 struct scoreboard_news {
     const struct recovery_ack *ack;
+    uint32_t fack;    /* RACK.fack before it */
     uint64_t sent_us; /* of the first packet acknowledged that was sent once; 0: none */
     uint32_t bytes;   /* newly delivered, by ACK or SACK */
     bool moved;       /* una has */
@@ -37,6 +38,8 @@ uint32_t scoreboard_detect(struct recovery *recovery, struct packet *queue, uint
 void scoreboard_timeout(struct recovery *recovery, struct packet *queue, bool all, uint64_t now_us);
 /* Marks a packet that is in flight. */
 void scoreboard_lose(struct recovery *recovery, struct packet *packet);
+/* A lost packet goes out once more: it is in flight again. */
+void scoreboard_resent(struct recovery *recovery, struct packet *packet, uint64_t now_us);
 /* What is marked lost is in flight after all. */
 void scoreboard_find_all(struct recovery *recovery, struct packet *queue);
 /* The peer may have thrown away what it had SACKed (RFC 2018 section 8): nothing is. */
