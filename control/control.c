@@ -108,6 +108,7 @@ void control_end(struct control *control)
         record_end(control);
     listeners_close(&control->listeners);
     control_free_node(control);
+    bypass_end(&control->bypass);
     if (control->unixsocket[0] != '\0')
         unlink(control->unixsocket);
     if (control->signal_fd >= 0)
@@ -165,7 +166,7 @@ static bool record_some(struct control *control)
     return false;
 }
 
-static void refresh_log(struct control *control)
+static void housekeep(struct control *control)
 {
     uint64_t now_us = clock_now_us();
 
@@ -173,6 +174,7 @@ static void refresh_log(struct control *control)
         return;
     control->housekept_us = now_us;
     control->reopen_log = false;
+    bypass_tick(&control->bypass);
     int result = log_refresh(control->log);
 
     if (result < 0)
@@ -197,7 +199,7 @@ void control_run(struct control *control)
         bool more = record_some(control);
         wait_and_take(control, more ? 0 : control->merge != NULL ? RECORD_MS : HOUSEKEEPING_MS);
         configure_reclaim(control);
-        refresh_log(control);
+        housekeep(control);
     }
 }
 

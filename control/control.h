@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "config/config.h"
+#include "control/bypass.h"
 #include "control/listeners.h"
 #include "control/process.h"
 #include "dataplane/node.h"
@@ -52,6 +53,7 @@ struct control {
     uint32_t listener_set;      /* which ids the present TCP listeners have: 0 or LISTENER_SET */
     struct listeners listeners; /* bound, and not with the workers yet */
     struct listeners_held held;
+    struct bypass bypass; /* net-driver dpdk */
 };
 
 /* start.c: from the loaded configuration to bound sockets and workers that run. 0 or -1 (logged). */

@@ -12,6 +12,7 @@
 #include "control/control.h"
 #include "control/listeners.h"
 #include "control/usage.h"
+#include "dataplane/net/stream_net.h"
 #include "dataplane/slots/watch.h"
 #include "dataplane/store/lazyfree.h"
 #include "dataplane/worker.h"
@@ -35,6 +36,8 @@ static int fit_clients(struct control *control)
     uint64_t wanted = (uint64_t)config->maxclients + besides;
     uint64_t limit = listen_raise_fd_limit(wanted);
 
+    if (config->net_driver == CONFIG_DRIVER_DPDK)
+        return 0; /* connections of ours are no files */
     if (limit <= besides) {
         log_write(control->log, LOG_LEVEL_WARNING,
                   "The limit of open files is %llu, and %llu are needed without any client. Raise "
@@ -55,10 +58,12 @@ static int fit_clients(struct control *control)
 }
 
 /* A worker's stream refuses what the limit of open files could never hold. */
-static unsigned connections_max(void)
+static unsigned connections_max(const struct config *config)
 {
     struct rlimit limit;
 
+    if (config->net_driver == CONFIG_DRIVER_DPDK)
+        return INT32_MAX;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max > INT32_MAX)
         return INT32_MAX;
     return (unsigned)limit.rlim_max;
@@ -143,7 +148,7 @@ static struct node *make_node(struct control *control)
     node->log = control->log;
     node->worker_count = (uint32_t)config->workers;
     node->database_count = (uint32_t)config->databases;
-    node->connections_max = connections_max();
+    node->connections_max = connections_max(config);
     node->commands = command_index_create();
     if (node->commands == NULL || make_id(node->run_id) < 0 || make_id(node->node_id) < 0 ||
         make_id(node->replication_id) < 0 ||
@@ -275,20 +280,36 @@ static int run_workers(struct node *node, char *error, size_t error_bytes)
     return result;
 }
 
-static int try_driver(struct control *control, const char *name, char *error, size_t error_bytes)
+static int try_driver(struct control *control, const struct stream_driver *driver, char *error,
+                      size_t error_bytes)
 {
     error[0] = '\0'; /* stays so for what was logged here */
-    control->node->driver = stream_driver_find(name);
+    control->node->driver = driver;
     if (make_workers(control) < 0)
         return -1;
+    bypass_give_queues(&control->bypass, control->node);
     return run_workers(control->node, error, error_bytes);
+}
+
+/* Those of kernel sockets are in the drivers' room; ours is built on the stack above it. */
+static const struct stream_driver *driver_of(const struct config *config)
+{
+    switch ((enum config_driver)config->net_driver) {
+    case CONFIG_DRIVER_EPOLL:
+        return stream_driver_find("epoll");
+    case CONFIG_DRIVER_DPDK:
+        return &stream_net;
+    case CONFIG_DRIVER_URING:
+        break;
+    }
+    return stream_driver_find("uring");
 }
 
 static int start_workers(struct control *control)
 {
     char error[STREAM_ERROR_MAX + 64];
     bool uring = control->config->net_driver == CONFIG_DRIVER_URING;
-    int result = try_driver(control, uring ? "uring" : "epoll", error, sizeof error);
+    int result = try_driver(control, driver_of(control->config), error, sizeof error);
 
     if (result < 0 && uring && error[0] != '\0') {
         log_write(control->log, LOG_LEVEL_WARNING,
@@ -296,7 +317,7 @@ static int start_workers(struct control *control)
                   "line, set net-driver epoll.",
                   error);
         free_workers(control->node);
-        result = try_driver(control, "epoll", error, sizeof error);
+        result = try_driver(control, stream_driver_find("epoll"), error, sizeof error);
     }
     if (result < 0 && error[0] != '\0')
         log_write(control->log, LOG_LEVEL_WARNING, "Cannot start: %s", error);
@@ -321,7 +342,9 @@ void control_log_start(struct control *control)
     text[0] = '\0';
     for (unsigned i = 0; i < bind->count && used < sizeof text; i++)
         used += (size_t)snprintf(text + used, sizeof text - used, " %s", bind->items[i]);
-    if (config->port != 0)
+    if (config->net_driver == CONFIG_DRIVER_DPDK)
+        bypass_log(&control->bypass, config, control->log);
+    else if (config->port != 0)
         log_write(control->log, LOG_LEVEL_NOTICE, "Port %lld on%s", (long long)config->port, text);
     if (config->port != 0 && config->per_core_endpoints != 0)
         log_write(control->log, LOG_LEVEL_NOTICE, "Ports %lld to %lld for each worker its own",
@@ -355,13 +378,10 @@ int control_start(struct control *control)
                   "Nothing to listen on: port is 0 and no unixsocket is set.");
         return -1;
     }
-    if (config->net_driver == CONFIG_DRIVER_DPDK) {
-        log_write(control->log, LOG_LEVEL_WARNING,
-                  "Cannot start: net-driver dpdk needs a build "
-                  "with DPDK.");
-        return -1;
-    }
     if (choose_cpus(control) < 0 || fit_clients(control) < 0)
+        return -1;
+    if (config->net_driver == CONFIG_DRIVER_DPDK &&
+        bypass_start(&control->bypass, config, (unsigned)config->workers, control->log) < 0)
         return -1;
     purge_in_background(control);
     control->node = make_node(control);

@@ -21,6 +21,7 @@
 #include "dataplane/store/evict.h"
 #include "dataplane/store/lazyfree.h"
 #include "drivers/cpu.h"
+#include "drivers/dpdk/dpdk.h"
 #include "drivers/log.h"
 
 enum {
@@ -378,6 +379,17 @@ static void loop(struct worker *worker)
         worker->driver->poll(worker->stream, events, STREAM_EVENTS_MAX, 0);
 }
 
+/* DPDK keeps a number for each thread that touches its queues. */
+static int register_thread(struct worker *worker)
+{
+    int result = worker->port == NULL ? 0 : dpdk_thread_register();
+
+    if (result < 0)
+        snprintf(worker->start_error, sizeof worker->start_error,
+                 "DPDK knows too many threads already: use fewer workers");
+    return result;
+}
+
 static int open_stream(struct worker *worker)
 {
     char error[STREAM_ERROR_MAX] = "";
@@ -434,10 +446,14 @@ static void *worker_main(void *argument)
     use_own_arena();
     read_clocks(worker);
     worker->wheel = wheel_create(worker->memory, worker->now_unix_ms);
-    result = worker->wheel == NULL ? -ENOMEM : open_stream(worker);
+    result = worker->wheel == NULL ? -ENOMEM : register_thread(worker);
+    if (result == 0)
+        result = open_stream(worker);
     atomic_store_explicit(&worker->start_result, result, memory_order_release);
     if (result == 0)
         loop(worker);
+    if (worker->port != NULL)
+        dpdk_thread_unregister();
     return NULL; /* the stream stays for those who may be about to wake it */
 }
 

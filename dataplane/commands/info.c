@@ -2,6 +2,7 @@
 #include "dataplane/commands/info.h"
 
 #include "dataplane/commands/functions.h"
+#include "dataplane/node.h"
 
 static const struct section {
     const char *name, *title;
@@ -22,6 +23,7 @@ static const struct section {
     {"cluster", "Cluster", info_cluster, true},
     {"keyspace", "Keyspace", info_keyspace, true},
     {"workers", "Workers", info_workers, true},
+    {"network", "Network", info_network, true},
 };
 
 enum { SECTIONS = sizeof sections / sizeof sections[0] };
@@ -46,6 +48,8 @@ void cmd_info(struct call *call)
     for (int i = 0; i < SECTIONS; i++) {
         if (!chosen[i])
             continue;
+        if (sections[i].write == info_network && call->node->packet_port == NULL)
+            continue; /* the kernel's sockets have no such figures */
         report_format(&report, "%s# %s\r\n", report.len_bytes > 0 ? "\r\n" : "", sections[i].title);
         sections[i].write(call, &report);
     }

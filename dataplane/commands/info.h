@@ -26,6 +26,7 @@ void info_latencystats(struct call *call, struct report *report);
 void info_cluster(struct call *call, struct report *report);
 void info_keyspace(struct call *call, struct report *report);
 void info_workers(struct call *call, struct report *report);
+void info_network(struct call *call, struct report *report);
 
 /* "name:value\r\n". */
 void info_number(struct report *report, const char *name, uint64_t value);

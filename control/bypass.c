@@ -1,0 +1,118 @@
+#include "control/bypass.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "config/config.h"
+#include "dataplane/net/steer.h"
+#include "dataplane/net/stream_net.h"
+#include "dataplane/node.h"
+#include "dataplane/worker.h"
+#include "drivers/dpdk/dpdk.h"
+#include "drivers/log.h"
+
+enum {
+    ARGS_MAX = CONFIG_BIND_MAX * 256,
+    ADDRESSES_TEXT_MAX = CONFIG_BIND_MAX * 64,
+};
+
+/* The words of a list with blanks between; false: they do not fit. */
+static bool join(const struct config_list *list, char *text, size_t text_bytes)
+{
+    size_t used = 0;
+
+    text[0] = '\0';
+    for (unsigned i = 0; i < list->count && used < text_bytes; i++)
+        used += (size_t)snprintf(text + used, text_bytes - used, "%s%s", i == 0 ? "" : " ",
+                                 list->items[i]);
+    return used < text_bytes;
+}
+
+static int refuse(struct log *log, const char *reason)
+{
+    log_write(log, LOG_LEVEL_WARNING, "Cannot start: %s", reason);
+    return -1;
+}
+
+static int check(const struct config *config, struct log *log)
+{
+    char error[STREAM_ERROR_MAX];
+
+    if (!dpdk_built())
+        return refuse(log, "net-driver dpdk: this program was built without DPDK (install "
+                           "libdpdk-dev and build again, or use net-driver uring)");
+    if (config->dpdk_port[0] == '\0')
+        return refuse(log, "net-driver dpdk needs dpdk-port: a PCI address, or a virtual device "
+                           "such as net_af_xdp0,iface=eth1");
+    return stream_net_check(config, error) < 0 ? refuse(log, error) : 0;
+}
+
+int bypass_start(struct bypass *bypass, const struct config *config, unsigned workers,
+                 struct log *log)
+{
+    const char *spec = config->dpdk_port;
+    char args[ARGS_MAX], error[DPDK_ERROR_MAX];
+    struct dpdk_options options = {
+        .specs = &spec, .spec_count = 1, .queues = workers, .args = args, .log = log};
+
+    if (check(config, log) < 0)
+        return -1;
+    if (!join(config->dpdk_args, args, sizeof args))
+        return refuse(log, "dpdk-args is too long");
+    if (dpdk_start(&bypass->dpdk, &options, error) < 0)
+        return refuse(log, error);
+    if (dpdk_port_open(bypass->dpdk, spec, workers, (unsigned)config->dpdk_mtu, &bypass->port,
+                       error) < 0)
+        return refuse(log, error);
+    if (config->per_core_endpoints == 0 || workers == 1)
+        return 0;
+    bypass->steering = steer_create(config, workers);
+    return bypass->steering == NULL ? refuse(log, "no memory to steer per-core ports") : 0;
+}
+
+void bypass_give_queues(const struct bypass *bypass, struct node *node)
+{
+    if (bypass->port == NULL)
+        return;
+    node->packet_port = bypass->port;
+    node->steering = bypass->steering;
+    for (uint32_t i = 0; i < node->worker_count; i++) {
+        struct packet_port *queue = dpdk_queue(bypass->port, i);
+        node->workers[i]->port =
+            bypass->steering == NULL ? queue : steer_port(bypass->steering, i, queue);
+    }
+}
+
+void bypass_log(const struct bypass *bypass, const struct config *config, struct log *log)
+{
+    struct dpdk_port_info info;
+    struct dpdk_link link;
+    char addresses[ADDRESSES_TEXT_MAX];
+
+    if (bypass->port == NULL)
+        return;
+    dpdk_port_info(bypass->port, &info);
+    dpdk_port_link(bypass->port, &link);
+    join(config->dpdk_address, addresses, sizeof addresses);
+    log_write(log, LOG_LEVEL_NOTICE,
+              "Port %s (%s), MAC %02x:%02x:%02x:%02x:%02x:%02x, MTU %u, %u queue%s, link %s: %s",
+              info.name, info.driver, info.mac[0], info.mac[1], info.mac[2], info.mac[3],
+              info.mac[4], info.mac[5], info.mtu, info.queues, info.queues == 1 ? "" : "s",
+              link.up ? "up" : "down", addresses);
+}
+
+void bypass_tick(struct bypass *bypass)
+{
+    if (bypass->port != NULL)
+        dpdk_port_tick(bypass->port);
+}
+
+void bypass_end(struct bypass *bypass)
+{
+    steer_destroy(bypass->steering);
+    if (bypass->port != NULL)
+        dpdk_port_close(bypass->port);
+    if (bypass->dpdk != NULL)
+        dpdk_stop(bypass->dpdk);
+    *bypass = (struct bypass){0};
+}

@@ -1,0 +1,35 @@
+/* Bypass: the network port that workers drive without the kernel (net-driver dpdk).
+ * Purpose:   start DPDK and the port before workers exist, hand each worker its queue pair, end both
+ *            after the workers.
+ * Ownership: a struct bypass owns DPDK and the port.
+ * Threading: the main thread.
+ * Errors:    -1, logged in one line that says what to do about it. */
+#ifndef CONTROL_BYPASS_H
+#define CONTROL_BYPASS_H
+
+struct config;
+struct dpdk;
+struct dpdk_port;
+struct log;
+struct node;
+struct steer_group;
+
+struct bypass {
+    struct dpdk *dpdk;
+    struct dpdk_port *port;
+    struct steer_group *steering; /* per-core-endpoints without flow rules; else NULL */
+};
+
+/* Checks the directives, starts DPDK and opens `dpdk-port` with a queue pair for each worker. */
+int bypass_start(struct bypass *bypass, const struct config *config, unsigned workers,
+                 struct log *log);
+/* Before the workers' threads start. */
+void bypass_give_queues(const struct bypass *bypass, struct node *node);
+/* What the port is, for the operator. */
+void bypass_log(const struct bypass *bypass, const struct config *config, struct log *log);
+/* About once a second. */
+void bypass_tick(struct bypass *bypass);
+/* Harmless if nothing was started. All streams are destroyed. */
+void bypass_end(struct bypass *bypass);
+
+#endif
