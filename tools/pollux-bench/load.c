@@ -2,17 +2,15 @@
 
 #include <errno.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "tools/pollux-bench/preload.h"
 #include "tools/pollux-bench/route.h"
 #include "tools/pollux-bench/schedule.h"
+#include "tools/pollux-bench/stop.h"
 
 #define LOAD_SECOND_NS 1000000000ULL
 
@@ -59,11 +57,13 @@ struct load {
     struct transport *transport;
     struct request request;
     struct routes routes;
-    struct conn *conns;
+    struct routes idle_routes; /* of --idle-port */
+    struct conn *conns;        /* the clients, then the idle ones */
+    uint32_t conns_count;
     uint32_t bursts_max;
     char *out;
     clockid_t server_clock;
-    int signal_fd;
+    int stop_fd;
     enum load_phase phase;
     bool stopped; /* by a signal */
 
@@ -231,9 +231,8 @@ static uint32_t load_wanted(const struct load *load)
     uint64_t since_ns = load->now_ns - load->start_ns;
 
     if (load->phase == LOAD_CONNECTING || since_ns >= ramp_ns)
-        return load->options->clients;
-    return 1 +
-           (uint32_t)((double)(load->options->clients - 1) * (double)since_ns / (double)ramp_ns);
+        return load->conns_count;
+    return 1 + (uint32_t)((double)(load->conns_count - 1) * (double)since_ns / (double)ramp_ns);
 }
 
 static int load_open_more(struct load *load)
@@ -284,6 +283,11 @@ static int load_open_broken(struct load *load)
     return status;
 }
 
+static bool conn_is_idle(const struct load *load, const struct conn *conn)
+{
+    return conn >= load->conns + load->options->clients;
+}
+
 static int conn_connected(struct load *load, struct conn *conn)
 {
     conn->established = true;
@@ -292,7 +296,7 @@ static int conn_connected(struct load *load, struct conn *conn)
     load->last_sign_ns = load->now_ns;
     if (load->measuring && conn->opened_ns >= load->measure_from_ns)
         histogram_add(&load->result.connect_latency, load->now_ns - conn->opened_ns, 1);
-    if (load->options->rate > 0 || load->phase == LOAD_CONNECTING)
+    if (load->options->rate > 0 || load->phase == LOAD_CONNECTING || conn_is_idle(load, conn))
         return 0;
     return conn_send_burst(load, conn, load->now_ns);
 }
@@ -365,7 +369,7 @@ static void load_print_interval(const struct load *load, const struct result_int
                 (double)interval->p99_ns / 1e3, (double)interval->max_ns / 1e3);
     else
         fprintf(stderr, "%u of %u connections%s", load->opened - load->opening - load->down,
-                load->options->clients, load->measuring ? "" : ", not measured yet");
+                load->conns_count, load->measuring ? "" : ", not measured yet");
     if (load->result.counts.errors + load->result.broken > 0)
         fprintf(stderr, "  (%llu errors, %llu broken)",
                 (unsigned long long)load->result.counts.errors,
@@ -414,13 +418,6 @@ static void load_interval(struct load *load, bool is_last)
     load->interval_begin = now;
 }
 
-static bool load_was_told_to_stop(const struct load *load)
-{
-    struct signalfd_siginfo info;
-
-    return read(load->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info);
-}
-
 static int load_chores(struct load *load)
 {
     const struct options *options = load->options;
@@ -429,7 +426,7 @@ static int load_chores(struct load *load)
     if (load->now_ns < load->chores_ns)
         return 0;
     load->chores_ns = load->now_ns + LOAD_CHORES_NS;
-    load->stopped = load->stopped || load_was_told_to_stop(load);
+    load->stopped = load->stopped || stop_requested(load->stop_fd);
     if (load->phase == LOAD_RUNNING &&
         (double)(load->now_ns - load->interval_begin.now_ns) >= interval_s * 1e9)
         load_interval(load, false);
@@ -516,7 +513,7 @@ static int load_connect(struct load *load)
     load->now_ns = load->last_sign_ns = load_clock_ns(CLOCK_MONOTONIC);
     load->phase = LOAD_CONNECTING;
     while (status == 0 && !load->stopped && load->options->ramp_s == 0 &&
-           load->connections < load->options->clients)
+           load->connections < load->conns_count)
         status = load_turn(load);
     return status;
 }
@@ -569,7 +566,8 @@ int load_run(struct load *load)
     if (status < 0)
         return status;
     load_start(load);
-    for (uint32_t i = 0; load->options->rate == 0 && i < load->opened && status == 0; i++) {
+    for (uint32_t i = 0; load->options->rate == 0 && i < load->options->clients && status == 0;
+         i++) {
         if (load->conns[i].established)
             status = conn_send_burst(load, &load->conns[i], load_clock_ns(CLOCK_MONOTONIC));
     }
@@ -585,20 +583,6 @@ int load_run(struct load *load)
 
 /* ---- Start and end ----------------------------------------------------------------------------
  */
-
-/* From here on SIGINT and SIGTERM end the run early, with a report. */
-static int load_watch_signals(struct load *load)
-{
-    sigset_t set;
-
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-        return load_fail("signals", -errno);
-    load->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    return load->signal_fd < 0 ? load_fail("signals", -errno) : 0;
-}
 
 static int load_routes(struct load *load)
 {
@@ -626,11 +610,30 @@ static int load_routes(struct load *load)
     return 0;
 }
 
+static int load_idle_conns(struct load *load)
+{
+    const struct options *options = load->options;
+
+    if (options->idle_port != NULL) {
+        int status = routes_init_single(&load->idle_routes, options->host, options->idle_port,
+                                        &options->request.format, options->keys);
+        if (status < 0)
+            return load_fail("--idle-port", status);
+    }
+    for (uint32_t i = options->clients; i < load->conns_count; i++) {
+        bool elsewhere = options->idle_port != NULL && i % 2 == 1;
+        load->conns[i].route =
+            elsewhere ? &load->idle_routes.list[0] : &load->routes.list[i % load->routes.count];
+    }
+    return 0;
+}
+
 static int load_conns(struct load *load)
 {
     const struct options *options = load->options;
 
-    load->conns = calloc(options->clients, sizeof(*load->conns));
+    load->conns_count = options->clients + options->idle;
+    load->conns = calloc(load->conns_count, sizeof(*load->conns));
     if (load->conns == NULL)
         return load_fail("connections", -ENOMEM);
     load->bursts_max = 1;
@@ -644,7 +647,7 @@ static int load_conns(struct load *load)
         if (load->conns[i].bursts == NULL)
             return load_fail("connections", -ENOMEM);
     }
-    return 0;
+    return load_idle_conns(load);
 }
 
 static int load_init(struct load *load)
@@ -663,9 +666,7 @@ static int load_init(struct load *load)
     load->out = malloc(burst_bytes);
     if (load->out == NULL)
         return load_fail("buffers", -ENOMEM);
-    status = load_watch_signals(load);
-    if (status == 0)
-        status = load_routes(load);
+    status = load_routes(load);
     if (status == 0 && options->preload) {
         int64_t keys = preload_run(options, &load->routes, load->transport);
         load->result.preloaded = keys > 0 ? (uint64_t)keys : 0;
@@ -674,7 +675,8 @@ static int load_init(struct load *load)
     return status < 0 ? status : load_conns(load);
 }
 
-int load_create(struct load **load, const struct options *options, struct transport *transport)
+int load_create(struct load **load, const struct options *options, struct transport *transport,
+                int stop_fd)
 {
     struct load *made = calloc(1, sizeof(*made));
 
@@ -682,7 +684,7 @@ int load_create(struct load **load, const struct options *options, struct transp
         return load_fail("start", -ENOMEM);
     made->options = options;
     made->transport = transport;
-    made->signal_fd = -1;
+    made->stop_fd = stop_fd;
     int status = load_init(made);
     if (status < 0)
         load_destroy(made);
@@ -695,17 +697,16 @@ void load_destroy(struct load *load)
 {
     if (load == NULL)
         return;
-    for (uint32_t i = 0; load->conns != NULL && i < load->options->clients; i++) {
+    for (uint32_t i = 0; load->conns != NULL && i < load->conns_count; i++) {
         if (load->conns[i].link != NULL)
             transport_close(load->transport, load->conns[i].link, load->options->reset);
         free(load->conns[i].bursts);
     }
-    if (load->signal_fd >= 0)
-        close(load->signal_fd);
     free(load->conns);
     free(load->out);
     free(load->result.series);
     routes_fini(&load->routes);
+    routes_fini(&load->idle_routes);
     request_fini(&load->request);
     free(load);
 }

@@ -15,9 +15,10 @@
 
 struct load;
 
-/* Finds the routes and preloads. */
-int load_create(struct load **load, const struct options *options, struct transport *transport);
-/* Connects and runs to the end, or to SIGINT or SIGTERM. */
+/* Finds the routes and preloads. The run ends early when stop_fd says so (stop.h). */
+int load_create(struct load **load, const struct options *options, struct transport *transport,
+                int stop_fd);
+/* Connects and runs to the end, or until it is told to stop. */
 int load_run(struct load *load);
 /* Valid until load_destroy. */
 const struct result *load_result(const struct load *load);

@@ -5,12 +5,17 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include "tools/pollux-bench/device.h"
+#include "tools/pollux-bench/echo.h"
 #include "tools/pollux-bench/load.h"
 #include "tools/pollux-bench/probe.h"
 #include "tools/pollux-bench/report.h"
+#include "tools/pollux-bench/stop.h"
 
 static int bench_fail(const char *what, int status)
 {
@@ -61,14 +66,15 @@ static int bench_report(const struct options *options, const struct result *resu
     return status < 0 ? bench_fail(options->plot, status) : 0;
 }
 
-static int bench_load(const struct options *options, struct transport *transport)
+/* One measurement between two ring probes. */
+static int bench_load(const struct options *options, struct transport *transport, int stop_fd)
 {
     struct load *load = NULL;
     double before_ns = 0, after_ns = 0;
     int status = bench_probe(options, &before_ns);
 
     if (status == 0)
-        status = load_create(&load, options, transport);
+        status = load_create(&load, options, transport, stop_fd);
     if (status == 0)
         status = load_run(load);
     if (status == 0)
@@ -81,26 +87,78 @@ static int bench_load(const struct options *options, struct transport *transport
     return status;
 }
 
-int main(int argc, char **argv)
+static int bench_echo(const struct options *options, struct device *device, int stop_fd)
 {
-    struct options options;
-    struct transport *transport = NULL;
-    int status = options_parse(&options, argc, argv);
-
-    if (status == 0 && options.help) {
-        options_usage();
-        return 0;
+    if (strcmp(options->l2_echo, "server") == 0)
+        return echo_serve(device, stop_fd);
+    struct result *result = calloc(1, sizeof(*result));
+    if (result == NULL)
+        return bench_fail("--l2-echo", -ENOMEM);
+    int status = bench_probe(options, &result->probe_ns[0]);
+    if (status == 0) {
+        status = echo_load(device, options, stop_fd, result);
+        if (status < 0)
+            bench_fail("--l2-echo: no frame came back", status);
     }
     if (status == 0)
-        status = bench_pin(options.cpu);
-    if (status == 0) {
-        bench_raise_descriptors();
+        status = bench_probe(options, &result->probe_ns[1]);
+    if (status == 0)
+        status = bench_report(options, result);
+    free(result);
+    return status;
+}
+
+/* A load over the transport that the options name. */
+static int bench_transport(const struct options *options, struct device *device, int stop_fd)
+{
+    struct transport *transport = NULL;
+    int status;
+
+    if (device != NULL) {
+        status = transport_stack(&transport, device, options);
+    } else {
         status = transport_kernel(&transport);
         if (status < 0)
             bench_fail("sockets", status);
     }
     if (status == 0)
-        status = bench_load(&options, transport);
+        status = bench_load(options, transport, stop_fd);
     transport_destroy(transport);
+    return status;
+}
+
+static int bench_run(const struct options *options)
+{
+    struct device *device = NULL;
+    int stop_fd = -1;
+    int status = bench_pin(options->cpu);
+
+    bench_raise_descriptors();
+    /* DPDK's threads are to inherit the blocked signals: it goes first. */
+    if (status == 0) {
+        stop_fd = stop_watch();
+        status = stop_fd < 0 ? bench_fail("signals", stop_fd) : 0;
+    }
+    if (status == 0 && options->dpdk_port != NULL)
+        status = device_open(&device, options);
+    if (status == 0 && options->l2_echo != NULL)
+        status = bench_echo(options, device, stop_fd);
+    else if (status == 0)
+        status = bench_transport(options, device, stop_fd);
+    device_close(device);
+    if (stop_fd >= 0)
+        close(stop_fd);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    int status = options_parse(&options, argc, argv);
+
+    if (status == 0 && options.help)
+        options_usage();
+    else if (status == 0)
+        status = bench_run(&options);
     return status < 0 ? 1 : 0;
 }

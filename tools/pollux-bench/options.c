@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/pollux-bench/echo.h"
+
 enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_INT, OPTION_U32, OPTION_U64, OPTION_REAL };
 
 struct option_row {
@@ -25,6 +27,10 @@ static const struct option_row option_rows[] = {
     {"mix", OPTION_TEXT, AT(mix), 0, 0,
      "commands in turn: ping get set setnew incr mset mget, as in get=4,set=1 (get)"},
     {"clients", OPTION_U32, AT(clients), 1, OPTIONS_CLIENTS_MAX, "connections (50)"},
+    {"idle", OPTION_U32, AT(idle), 0, OPTIONS_CLIENTS_MAX,
+     "more connections, on which nothing is sent (0)"},
+    {"idle-port", OPTION_TEXT, AT(idle_port), 0, 0,
+     "every other idle connection goes to this port: one port takes only 64,000 from one address"},
     {"pipeline", OPTION_U32, AT(pipeline), 1, OPTIONS_PIPELINE_MAX, "requests in a burst (1)"},
     {"keys", OPTION_U64, AT(keys), 1, 1e12, "random keys are drawn from so many (1000000)"},
     {"zipf", OPTION_REAL, AT(zipf), 0, 10, "exponent of their popularity (0: all alike)"},
@@ -61,6 +67,18 @@ static const struct option_row option_rows[] = {
     {"split", OPTION_U32, AT(split), 0, OPTIONS_SPLIT_MAX,
      "each connection keeps to the keys of one of so many equal slot ranges (0: all keys)"},
     {"spin", OPTION_FLAG, AT(spin), 0, 0, "never sleep: the server pays for no wake-ups"},
+    {"dpdk-port", OPTION_TEXT, AT(dpdk_port), 0, 0,
+     "our own stack over this packet port instead of kernel sockets, as in "
+     "net_memif0,role=client,socket=PATH"},
+    {"dpdk-args", OPTION_TEXT, AT(dpdk_args), 0, 0, "more arguments for DPDK"},
+    {"address", OPTION_TEXT, AT(address), 0, 0, "our address on it (10.9.0.2/24)"},
+    {"gateway", OPTION_TEXT, AT(gateway), 0, 0, "where all goes that is not in our network"},
+    {"mtu", OPTION_U32, AT(mtu), 0, 65535, "of the packet port (0: its own)"},
+    {"l2-echo", OPTION_TEXT, AT(l2_echo), 0, 0,
+     "server or client: no load, but bare frames there and back over --dpdk-port"},
+    {"frame-len", OPTION_U32, AT(frame_len), ECHO_FRAME_MIN, ECHO_FRAME_MAX,
+     "bytes of such a frame (128)"},
+    {"window", OPTION_U32, AT(window), 1, ECHO_WINDOW_MAX, "frames under way (256)"},
     {"probe", OPTION_TEXT, AT(probe), 0, 0,
      "A,B: measure the ring round trip between two cores before and after, which tells near from "
      "far"},
@@ -157,6 +175,11 @@ static int options_check(struct options *options)
         wrong = "--value-len wants bytes: 64, or 64=9,1024=1, or 10-1000";
     else if (options_probe(options) < 0)
         wrong = "--probe wants two different cores: 0,1";
+    else if (options->l2_echo != NULL && strcmp(options->l2_echo, "server") != 0 &&
+             strcmp(options->l2_echo, "client") != 0)
+        wrong = "--l2-echo is server or client";
+    else if (options->l2_echo != NULL && options->dpdk_port == NULL)
+        wrong = "--l2-echo needs --dpdk-port";
     else if (options->rate == 0 && options->poisson)
         wrong = "--poisson needs --rate";
     else if (options->churn > 0 && options->pipeline > options->churn)
@@ -183,6 +206,9 @@ int options_parse(struct options *options, int argc, char **argv)
         .warmup_s = 0.3,
         .cpu = -1,
         .value_len = "64",
+        .address = "10.9.0.2/24",
+        .frame_len = 128,
+        .window = 256,
         .timeout_s = 30,
         .progress_s = 1,
         .probe_cpus = {-1, -1},

@@ -11,7 +11,7 @@
 #include "tools/pollux-bench/request.h"
 
 enum {
-    OPTIONS_CLIENTS_MAX = 60000,
+    OPTIONS_CLIENTS_MAX = 1000000,
     OPTIONS_PIPELINE_MAX = 4096,
     OPTIONS_SPLIT_MAX = 256,
     OPTIONS_BURST_BYTES_MAX = 256 << 20, /* of one pipelined burst */
@@ -22,6 +22,8 @@ struct options {
     const char *port;
     const char *mix;
     uint32_t clients;
+    uint32_t idle;         /* more connections, on which nothing is sent */
+    const char *idle_port; /* half of those go there; NULL: all to `port` */
     uint32_t pipeline;
     uint64_t keys; /* random keys are drawn from 0 .. keys - 1 */
     double zipf;   /* exponent of their popularity; 0: all alike */
@@ -44,9 +46,17 @@ struct options {
     uint32_t split; /* equal slot ranges; a connection keeps to one. 0: it takes keys of all */
     bool spin;
     const char *probe;
-    int probe_cpus[2]; /* between which the ring probe runs; -1: it does not */
-    double progress_s; /* between two lines on standard error; 0: none */
-    const char *plot;  /* file for the SVG; NULL: none */
+    int probe_cpus[2];     /* between which the ring probe runs; -1: it does not */
+    const char *dpdk_port; /* spec of the packet port; NULL: kernel sockets */
+    const char *dpdk_args;
+    const char *address; /* our own, with its prefix */
+    const char *gateway;
+    uint32_t mtu;        /* 0: the device's */
+    const char *l2_echo; /* "server" or "client"; NULL: a load */
+    uint32_t frame_len;  /* of echoed frames */
+    uint32_t window;     /* frames under way */
+    double progress_s;   /* between two lines on standard error; 0: none */
+    const char *plot;    /* file for the SVG; NULL: none */
     bool json;
     bool help;
 };

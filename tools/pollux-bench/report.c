@@ -59,8 +59,28 @@ static void text_packets(FILE *out, const struct result *result)
             (unsigned long long)packets->retransmits);
 }
 
+static void text_probe(FILE *out, const struct result *result)
+{
+    if (result->probe_ns[0] > 0)
+        fprintf(out, "ring probe: %.0f ns before, %.0f ns after: %s\n", result->probe_ns[0],
+                result->probe_ns[1], probe_label(result->probe_ns[0], result->probe_ns[1]));
+}
+
+static void text_echo(FILE *out, const struct options *options, const struct result *result)
+{
+    fprintf(out, "%llu frames of %u bytes there and back in %.3f s: %.0f a second, %llu lost\n",
+            (unsigned long long)result->requests, options->frame_len, result->seconds,
+            ratio((double)result->requests, result->seconds), (unsigned long long)result->lost);
+    text_latency(out, "round trip", &result->latency);
+    text_probe(out, result);
+}
+
 void report_text(FILE *out, const struct options *options, const struct result *result)
 {
+    if (options->l2_echo != NULL) {
+        text_echo(out, options, result);
+        return;
+    }
     fprintf(out, "%llu requests in %.3f s: %.0f a second\n", (unsigned long long)result->requests,
             result->seconds, ratio((double)result->requests, result->seconds));
     text_latency(out, "latency", &result->latency);
@@ -79,9 +99,7 @@ void report_text(FILE *out, const struct options *options, const struct result *
     if (result->broken > 0)
         fprintf(out, "%llu connections broke, %llu requests were lost\n",
                 (unsigned long long)result->broken, (unsigned long long)result->lost);
-    if (result->probe_ns[0] > 0)
-        fprintf(out, "ring probe: %.0f ns before, %.0f ns after: %s\n", result->probe_ns[0],
-                result->probe_ns[1], probe_label(result->probe_ns[0], result->probe_ns[1]));
+    text_probe(out, result);
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------- */
@@ -117,12 +135,15 @@ static void json_latency(FILE *out, const char *name, const struct histogram *hi
 
 static void json_config(FILE *out, const struct options *options)
 {
-    fprintf(out, "\"config\": {\"mix\": ");
+    fprintf(out, "\"config\": {\"transport\": ");
+    report_json_string(out, options->dpdk_port != NULL ? options->dpdk_port : "kernel");
+    fprintf(out, ", \"mix\": ");
     report_json_string(out, options->mix);
     fprintf(out, ", \"value_len\": ");
     report_json_string(out, options->value_len);
     fputs(", ", out);
     json_count(out, "clients", options->clients);
+    json_count(out, "idle", options->idle);
     json_count(out, "pipeline", options->pipeline);
     json_count(out, "keys", options->keys);
     json_count(out, "key_len", options->request.format.len_bytes);
@@ -188,7 +209,11 @@ void report_json(FILE *out, const struct options *options, const struct result *
     json_number(out, "probe_before_ns", result->probe_ns[0]);
     json_number(out, "probe_after_ns", result->probe_ns[1]);
     fprintf(out, "\"cores\": \"%s\", ", probe_label(result->probe_ns[0], result->probe_ns[1]));
-    json_config(out, options);
+    if (options->l2_echo != NULL)
+        fprintf(out, "\"l2_echo\": {\"frame_len\": %u, \"window\": %u}, ", options->frame_len,
+                options->window);
+    else
+        json_config(out, options);
     json_series(out, result);
     fputs("\"first_error\": ", out);
     report_json_string(out, result->counts.first_error);
