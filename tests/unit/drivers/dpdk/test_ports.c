@@ -85,11 +85,13 @@ Test(dpdk_ports, build_without_dpdk_says_how_to_get_one)
 Test(dpdk_ports, start_leaves_the_affinity_of_the_thread_alone)
 {
     cpu_set_t before, after;
+    struct dpdk *dpdk;
 
     sched_getaffinity(0, sizeof(before), &before);
-    start("net_ring0");
+    dpdk = start("net_ring0");
     sched_getaffinity(0, sizeof(after), &after);
     cr_expect(CPU_EQUAL(&before, &after));
+    dpdk_stop(dpdk);
 }
 
 Test(dpdk_ports, ring_returns_what_was_sent)
