@@ -254,7 +254,8 @@ static void run_and_go_on(struct worker *worker, struct group *group)
             settle_group(earlier, done);
         }
         size_t done = run_group(worker, group);
-        may_go_on = round < BATCH_ROUNDS_MAX && !worker_turn_long(worker) &&
+        may_go_on = round < (clients_have_work(worker) ? 1 : BATCH_ROUNDS_MAX) &&
+                    !worker_turn_long(worker) &&
                     client_may_parse(client) && done == group->parsed_bytes && !group->complete;
         batch->group_count = 0;
         batch->parsed_count = 0;
