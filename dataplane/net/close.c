@@ -10,6 +10,7 @@ void tcp_finish(struct net *net, struct net_conn *conn, int error)
     if (conn->state == NET_STATE_CLOSED)
         return;
     conn->state = NET_STATE_CLOSED;
+    tcp_waits_mac(net, conn, false);
     net_conn_detach(net, conn);
     sendqueue_fini(&net->sendpool, &conn->queue);
     conn->stream.pending_bytes = 0;

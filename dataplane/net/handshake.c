@@ -442,6 +442,14 @@ void tcp_open(struct net *net, struct net_conn *conn)
     conn_dirty(net, conn);
 }
 
+void tcp_waits_mac(struct net *net, struct net_conn *conn, bool waits)
+{
+    if (waits == ((conn->flags & CONN_WAITS_MAC) != 0))
+        return;
+    conn->flags ^= CONN_WAITS_MAC;
+    net->connects_waiting += waits ? 1 : UINT32_MAX;
+}
+
 /* False: no MAC yet. */
 static bool resolve(struct net *net, struct net_conn *conn)
 {
@@ -452,12 +460,12 @@ static bool resolve(struct net *net, struct net_conn *conn)
     if (question != NULL)
         net_transmit(net, question);
     if (found == LINK_FOUND) {
-        conn->flags &= ~(uint32_t)CONN_WAITS_MAC;
+        tcp_waits_mac(net, conn, false);
         return true;
     }
     if (found == LINK_ABSENT)
         conn->soft_error = EHOSTUNREACH;
-    conn->flags |= CONN_WAITS_MAC;
+    tcp_waits_mac(net, conn, true);
     return false;
 }
 

@@ -104,6 +104,14 @@ static void answer(struct net *net, struct packet *packet)
         net_transmit(net, packet);
 }
 
+/* Somebody's MAC may be known now: active opens that wait for it go on. */
+static void neighbours_heard(struct net *net)
+{
+    for (uint32_t i = 0; i < net->conn_fresh && net->connects_waiting > 0; i++)
+        if ((net->conns[i].flags & CONN_WAITS_MAC) && net->conns[i].state == NET_STATE_SYN_SENT)
+            tcp_send_syn(net, &net->conns[i]);
+}
+
 static void icmp_frame(struct net *net, struct packet *packet, const struct frame *frame)
 {
     struct wire_quote quote;
@@ -117,9 +125,10 @@ static void icmp_frame(struct net *net, struct packet *packet, const struct fram
         tcp_icmp(net, &quote);
     else if (net->options.kernel_path)
         ; /* the kernel answers */
-    else if (wire_parse_ndp(frame, &ndp))
+    else if (wire_parse_ndp(frame, &ndp)) {
         answer(net, net_link_input(&net->link, frame, net->now_us));
-    else
+        neighbours_heard(net);
+    } else
         answer(net, net_icmp_input(&net->icmp, frame, net->now_us));
     foreign(net, packet);
 }
@@ -137,6 +146,7 @@ void net_input(struct net *net, struct packet *packet, const struct frame *frame
     case FRAME_ARP:
         if (!net->options.kernel_path)
             answer(net, net_link_input(&net->link, frame, net->now_us));
+        neighbours_heard(net);
         foreign(net, packet);
         break;
     case FRAME_FRAGMENT:

@@ -110,6 +110,9 @@ static void take_timestamp(struct net *net, struct net_conn *conn, const struct 
     if ((conn->flags & CONN_TIMESTAMPS) == 0 || (options->present & TCP_OPTION_TIMESTAMPS) == 0 ||
         (frame->flags & TCP_RST))
         return;
+    /* A probe of a shut window is looked at for its ACK, but is not acceptable. */
+    if (conn->rcv_edge == conn->rcv_nxt && frame_seg_len(frame) > 0)
+        return;
     /* Section 4.3: of the segment that the next ACK answers. */
     if (!seq_after(frame->seq, conn->rcv_acked) &&
         (!seq_before(options->ts_value, conn->ts_recent) ||
@@ -221,8 +224,9 @@ static void take_payload(struct net *net, struct net_conn *conn, struct packet *
         len -= known;
         ack_now(net, conn);
     }
-    if (seq - conn->rcv_nxt + len > window) {
-        len = seq - conn->rcv_nxt < window ? window - (seq - conn->rcv_nxt) : 0;
+    if (seq - conn->rcv_nxt + len + fin > window) {
+        uint32_t room = seq - conn->rcv_nxt < window ? window - (seq - conn->rcv_nxt) : 0;
+        len = len < room ? len : room;
         fin = false;
         ack_now(net, conn);
     }
@@ -244,7 +248,7 @@ static void take_payload(struct net *net, struct net_conn *conn, struct packet *
     } else {
         drop(net, packet);
     }
-    if (conn->reorder != NULL && conn->reorder->first != NULL) {
+    if (conn->reorder != NULL && (conn->reorder->first != NULL || conn->reorder->has_fin)) {
         ack_now(net, conn); /* a hole is filled, or made smaller */
         fin = tcp_receive_join(net, conn) || (fin && seq + len == conn->rcv_nxt);
     }

@@ -369,14 +369,12 @@ static unsigned run_timers(struct net *net)
             tcp_alarm_run(net, conn);
         }
     }
-    if (net->syncache.used > 0) {
+    if (net->syncache.used > 0)
         tcp_syn_cache_run(net);
-        atomic_store_explicit(&net->counters.half_open, net->syncache.used, memory_order_relaxed);
-    }
-    if (net->timewait.used > 0) {
+    if (net->timewait.used > 0)
         timewait_expire(&net->timewait, net->now_us, TIME_WAIT_A_POLL);
-        atomic_store_explicit(&net->counters.time_wait, net->timewait.used, memory_order_relaxed);
-    }
+    atomic_store_explicit(&net->counters.half_open, net->syncache.used, memory_order_relaxed);
+    atomic_store_explicit(&net->counters.time_wait, net->timewait.used, memory_order_relaxed);
     return count;
 }
 
@@ -484,6 +482,7 @@ int net_unlisten(struct net *net, uint16_t tcp_port)
         net->listeners[i].used = false;
         while ((entry = syncache_walk(&net->syncache, &place, (uint16_t)i)) != NULL)
             syncache_remove(&net->syncache, entry);
+        atomic_store_explicit(&net->counters.half_open, net->syncache.used, memory_order_relaxed);
         return 0;
     }
     return -ENOENT;

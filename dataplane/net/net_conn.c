@@ -49,7 +49,6 @@ static bool take_closed(struct net *net, struct net_conn *conn, struct net_event
         return false;
     event->error = conn->error;
     conn->flags |= CONN_TOLD_CLOSED | CONN_ORPHAN;
-    conn->stream.user = NULL;
     if (conn->state == NET_STATE_CLOSED)
         net_conn_let_go(net, conn);
     return true;
@@ -141,7 +140,8 @@ uint8_t *net_reserve(struct net *net, struct net_conn *conn, size_t len, size_t 
             *room = net->reserved_room = tail_room;
             return queue->tail->data + queue->tail->len;
         }
-        struct packet *packet = sendpool_alloc(&net->sendpool);
+        /* With some room left the bytes are copied, for the sake of full segments. */
+        struct packet *packet = tail_room == 0 ? sendpool_alloc(&net->sendpool) : NULL;
         if (packet != NULL) {
             packet->len = 0;
             packet->state = 0;

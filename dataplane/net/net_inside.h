@@ -76,7 +76,7 @@ struct net {
     struct net_listener listeners[NET_LISTENERS_MAX];
     unsigned listeners_end; /* behind the last one used */
     struct net_limit resets, time_wait_acks;
-    uint32_t connect_waiting; /* SYN-SENT connections without a MAC */
+    uint32_t connects_waiting; /* SYN-SENT connections without a MAC */
 
     /* net_reserve() handed out: */
     struct net_conn *reserved_conn; /* NULL: nothing */
@@ -199,6 +199,8 @@ void tcp_syn_cache_run(struct net *net);
 /* An active open begins. */
 void tcp_open(struct net *net, struct net_conn *conn);
 void tcp_syn_sent_segment(struct net *net, struct net_conn *conn, const struct frame *frame);
+/* It waits, or no longer, for a MAC to send its SYN to. */
+void tcp_waits_mac(struct net *net, struct net_conn *conn, bool waits);
 /* A segment of an active open that met another one. False: the segment is done with; true: the
  * connection is established and the segment goes on. */
 bool tcp_syn_received_segment(struct net *net, struct net_conn *conn, const struct frame *frame);

@@ -291,6 +291,10 @@ static enum next resend_lost(struct net *net, struct net_conn *conn)
     packet = recovery_lost(recovery, conn->queue.head);
     if (packet == NULL)
         return NEXT_NONE;
+    /* RFC 6298 section 5.4: after a timeout the earliest one alone, however small, until it is
+     * answered. */
+    if (recovery->timeouts > 0 && packet != conn->queue.head)
+        return NEXT_CWND;
     if (!recovery_may_send(recovery, packet->seg_len, net->now_us))
         return NEXT_CWND;
     packet = prepare(net, conn, packet, conn->mss);

@@ -50,7 +50,7 @@ void tcp_receive(struct net *net, struct net_conn *conn, struct packet *packet, 
 
 static void reorder_free(struct net_conn *conn)
 {
-    if (conn->reorder == NULL || conn->reorder->first != NULL ||
+    if (conn->reorder == NULL || conn->reorder->first != NULL || conn->reorder->has_fin ||
         conn->reorder->dsack.left != conn->reorder->dsack.right)
         return;
     free(conn->reorder);
@@ -217,12 +217,9 @@ static bool insert(struct net *net, struct net_conn *conn, struct packet *packet
         if (seq_before(end, old->seq + old->len)) {
             tcp_duplicate(net, conn, old->seq, end);
             packet->len = (uint16_t)(old->seq - packet->seq);
-            packet->state &= ~(uint32_t)SEGMENT_FIN;
             break;
         }
         tcp_duplicate(net, conn, old->seq, old->seq + old->len);
-        if (end == old->seq + old->len)
-            packet->state |= old->state & SEGMENT_FIN;
         reorder_unlink(net, conn, link);
         packet_release(net->port, old);
     }
@@ -240,15 +237,21 @@ void tcp_receive_out_of_order(struct net *net, struct net_conn *conn, struct pac
                               uint8_t *payload, uint32_t seq, uint32_t len, bool fin)
 {
     net_count(&net->counters.rx_out_of_order, 1);
-    /* A FIN alone is not kept: it comes again. */
-    if (len == 0 || (conn->flags & CONN_ORPHAN) || !reorder_need(conn)) {
+    if ((conn->flags & CONN_ORPHAN) || !reorder_need(conn)) {
+        packet_release(net->port, packet);
+        return;
+    }
+    if (fin) {
+        conn->reorder->has_fin = true;
+        conn->reorder->fin_seq = seq + len;
+    }
+    if (len == 0) {
         packet_release(net->port, packet);
         return;
     }
     packet->data = payload;
     packet->len = (uint16_t)len;
     packet->seq = seq;
-    packet->state = fin ? SEGMENT_FIN : 0;
     if (insert(net, conn, packet)) {
         remember_block(conn->reorder, packet->seq);
     } else {
@@ -260,25 +263,21 @@ void tcp_receive_out_of_order(struct net *net, struct net_conn *conn, struct pac
 bool tcp_receive_join(struct net *net, struct net_conn *conn)
 {
     struct tcp_reorder *reorder = conn->reorder;
-    bool fin = false;
 
     while (reorder->first != NULL && !seq_after(reorder->first->seq, conn->rcv_nxt)) {
         struct packet *packet = reorder->first;
         uint32_t known = conn->rcv_nxt - packet->seq;
 
         reorder_unlink(net, conn, &reorder->first);
-        if (known > packet->len || (known == packet->len && (packet->state & SEGMENT_FIN) == 0)) {
-            packet_release(net->port, packet);
-            continue;
-        }
-        fin = fin || (packet->state & SEGMENT_FIN) != 0;
-        uint8_t *payload = packet->data + known;
-        uint32_t len = packet->len - known;
-        if (len > 0)
-            tcp_receive(net, conn, packet, payload, len);
+        if (known < packet->len)
+            tcp_receive(net, conn, packet, packet->data + known, packet->len - known);
         else
             packet_release(net->port, packet);
     }
+    /* A FIN inside of what came later was none. */
+    bool fin = reorder->has_fin && reorder->fin_seq == conn->rcv_nxt;
+    if (reorder->has_fin && !seq_after(reorder->fin_seq, conn->rcv_nxt))
+        reorder->has_fin = false;
     reorder_free(conn);
     return fin;
 }
@@ -326,10 +325,10 @@ uint32_t tcp_window(struct net *net, struct net_conn *conn)
 bool tcp_window_opened(const struct net *net, const struct net_conn *conn)
 {
     uint32_t edge = edge_wanted(net, conn), told = conn->rcv_edge - conn->rcv_nxt;
-    uint32_t gain = edge - conn->rcv_edge, limit = net->options.receive_bytes;
+    uint32_t limit = net->options.receive_bytes;
 
     if (!seq_after(edge, conn->rcv_edge))
         return false;
     /* While the peer still has room it learns of more with the next ACK anyway. */
-    return gain >= limit / 2 || (told < limit / 4 && worth_moving(net, conn, edge));
+    return told < limit / 8 && worth_moving(net, conn, edge);
 }

@@ -53,11 +53,13 @@ enum conn_flag {
 
 /* Segments that wait for earlier ones, and a duplicate to report; on the heap while there are. */
 struct tcp_reorder {
-    struct packet *first; /* by seq, without overlap; SEGMENT_FIN: a FIN behind the payload */
+    struct packet *first; /* by seq, without overlap */
     uint32_t packets, bytes;
     struct tcp_sack recent[TCP_SACK_BLOCKS_MAX]; /* the block that changed last goes first */
     struct tcp_sack dsack;                       /* RFC 2883; empty: none */
-    unsigned recent_count;
+    uint32_t recent_count;
+    uint32_t fin_seq; /* of a FIN that came too early, if has_fin */
+    bool has_fin;
 };
 
 struct net_conn {
