@@ -10,7 +10,7 @@ static struct tcp_options parsed;
 /* The list lies at the end of a block of its own, so that ASan sees a byte too far. */
 static bool parse(const uint8_t *bytes, unsigned len, bool syn)
 {
-    uint8_t *exact = malloc(len > 0 ? len : 1);
+    uint8_t *exact = calloc(1, len > 0 ? len : 1);
     bool good;
 
     memcpy(exact, bytes, len);
