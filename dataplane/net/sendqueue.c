@@ -5,20 +5,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A pinned segment has no payload in its packet, so the room behind the headers is free for the
- * pointer to its piece. The headers end where the payload would start, before and after they are
- * written. */
+/* A pinned segment has no payload in its packet, so there is room for the pointer to its piece. It
+ * stands at the very end: a port that cannot gather copies the payload behind the headers. The
+ * headers end where the payload would start, before and after they are written. */
+enum { PIECE_AT = PACKET_DATA_MAX - sizeof(struct send_piece *) };
+
 static struct send_piece *pinned_piece(const struct packet *segment)
 {
     struct send_piece *piece;
 
-    memcpy(&piece, segment->data + segment->len, sizeof piece);
+    memcpy(&piece, segment->data + segment->len + PIECE_AT, sizeof piece);
     return piece;
 }
 
 static void pin(struct packet *segment, struct send_piece *piece, const uint8_t *data, uint32_t len)
 {
-    memcpy(segment->data, &piece, sizeof piece);
+    assert(segment->len == 0 && len <= PIECE_AT);
+    memcpy(segment->data + PIECE_AT, &piece, sizeof piece);
     segment->more = data;
     segment->more_len = len;
     piece->refs++;
