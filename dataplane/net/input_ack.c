@@ -87,7 +87,8 @@ bool tcp_ack_segment(struct net *net, struct net_conn *conn, const struct frame 
         /* Overtaken by a later one; its payload may be new. */
         return true;
     }
-    if (recovery->nxt == recovery->una) {
+    /* With nothing in flight only a duplicate that is reported has anything to say. */
+    if (recovery->nxt == recovery->una && (options->present & TCP_OPTION_SACK) == 0) {
         take_window(net, conn, frame);
         return true;
     }

@@ -60,6 +60,8 @@ void case_prepare(struct run *run, struct variant variant, struct port *port, ui
     host_prepare(&run->host, port, CASE_HOST_NUMBER, CASE_PORT_PACKETS, start_us, 1, &run->options);
     run->start_us = run->mark_us = start_us;
     run->ts_base = start_of(variant.start);
+    /* So that the window of the SYN-ACK is all there is: more is told of by an ACK of its own. */
+    run->options.receive_bytes = 65535;
     run->window = 60000;
     run->mss = 1000;
     run->wscale = 2;

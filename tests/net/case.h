@@ -48,6 +48,7 @@ struct peer {
     uint32_t ts_last, ts_sent; /* last timestamps, its and ours */
     bool ts_seen;
     uint64_t read; /* bytes that earlier `read` lines have checked */
+    bool finished; /* our FIN was sent: windows mean nothing any more */
     bool loose;    /* no checks of acknowledgments and windows: cookies, blind segments */
 };
 

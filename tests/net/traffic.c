@@ -326,6 +326,8 @@ static void note_sent(struct run *run, const struct injection *in)
         peer->acked = in->ack;
     if (segment->has_ts && (int32_t)(segment->ts_value - peer->ts_sent) > 0)
         peer->ts_sent = segment->ts_value;
+    if (segment->flags & FRAME_FIN)
+        peer->finished = true;
     if (segment->flags & FRAME_SYN)
         peer->ts_sent = segment->ts_value;
 }
@@ -354,8 +356,10 @@ static void push(struct run *run, struct injection *in)
     if (run->tracing)
         printf("%10.3f ms <  %s (peer %d)\n", (double)(run->host.now_us - run->start_us) / 1000,
                text, (int)(peer - run->peers));
-    if (!in->blind && !(segment->flaws & (FRAME_FLAW_TCP_SUM | FRAME_FLAW_IP_SUM |
-                                          FRAME_FLAW_FRAGMENT | FRAME_FLAW_SHORT)))
+    unsigned fatal = FRAME_FLAW_IP_SUM | FRAME_FLAW_FRAGMENT | FRAME_FLAW_SHORT;
+    if (in->offload != PACKET_CHECKSUM_GOOD)
+        fatal |= FRAME_FLAW_TCP_SUM;
+    if (!in->blind && !(segment->flaws & fatal))
         note_sent(run, in);
     port_push(run->host.port, frame, len, in->offload);
 }
@@ -665,7 +669,10 @@ bool run_handshake(struct run *run)
     static const struct script_line ack = {.count = 5, .words = {"<", "A", "1", "ack", "1"}};
     struct host_conn *conn;
 
-    if (!run_inject(run, &syn, true) || !run_expect(run, &syn_ack) || !run_inject(run, &ack, true))
+    if (!run_inject(run, &syn, true) || !run_expect(run, &syn_ack))
+        return false;
+    host_advance(&run->host, HANDSHAKE_US);
+    if (!run_inject(run, &ack, true))
         return false;
     conn = run_conn(run);
     if (conn == NULL || !conn->accepted || conn->closed)

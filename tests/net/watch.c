@@ -52,7 +52,7 @@ static const char *check_options(const struct peer *peer, const struct segment *
         return "a SYN without MSS";
     if (!syn && (segment->has_mss || segment->has_wscale || segment->sack_ok))
         return "a SYN's option on another segment";
-    if (segment->flags & FRAME_RST)
+    if ((segment->flags & FRAME_RST) || peer->loose)
         return NULL;
     if (!syn && segment->has_ts != peer->ts)
         return peer->ts ? "no timestamp (RFC 7323 section 3.2)" : "an unasked-for timestamp";
@@ -102,7 +102,7 @@ static const char *check_acknowledgment(struct peer *peer, const struct segment 
     if (ack < peer->ack_seen)
         return "the acknowledgment goes back";
     peer->ack_seen = ack;
-    if (peer->has_edge && edge < peer->edge)
+    if (peer->has_edge && edge < peer->edge && !peer->finished)
         return "the window was shrunk (RFC 9293 section 3.8.6)";
     peer->edge = edge;
     peer->has_edge = true;
