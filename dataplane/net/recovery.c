@@ -285,15 +285,15 @@ static void take_sample(struct recovery *recovery, const struct scoreboard_news 
 {
     const struct recovery_ack *ack = found->ack;
     uint32_t age_ms = ack->ts_now - ack->ts_echo;
+    uint64_t sent_us =
+        found->resent || found->sent_us == 0 ? found->sacked_sent_us : found->sent_us;
 
-    if (!found->moved)
-        return;
-    if (!found->resent && found->sent_us != 0) {
-        uint64_t age_us = ack->now_us - found->sent_us;
+    if (sent_us != 0) {
+        uint64_t age_us = ack->now_us - sent_us;
 
         rtt_sample(&recovery->rtt,
                    age_us < RTT_SAMPLE_MAX_US ? (uint32_t)age_us : RTT_SAMPLE_MAX_US, ack->now_us);
-    } else if (ack->stamped && age_ms < TIMESTAMP_AGE_MAX_MS) {
+    } else if (found->moved && ack->stamped && age_ms < TIMESTAMP_AGE_MAX_MS) {
         /* The clock of timestamps ticks in ms. */
         rtt_sample(&recovery->rtt, age_ms != 0 ? age_ms * 1000 : 1000, ack->now_us);
     }

@@ -49,7 +49,7 @@ enum {
 enum recovery_bits {
     RECOVERY_SACKED = 1, /* the peer has it, by SACK */
     RECOVERY_LOST = 2,   /* to be sent again */
-    RECOVERY_RESENT = 4, /* was sent more than once */
+    RECOVERY_RESENT = 4, /* was sent more than once, or when is not known */
     RECOVERY_STATE = 0xff,
 };
 

@@ -60,11 +60,17 @@ static void rack_arrived(struct recovery *recovery, const struct packet *packet,
         recovery->rack_fack = end;
     else if (sequence_before(end, news->fack) && !resent)
         recovery->reordering = true;
+    /* Forgotten after it had been SACKed: when it was sent is not known. */
+    if (packet->sent_us == 0)
+        return;
     /* An earlier transmission may be what has arrived. */
-    if (resent && ((ack->stamped && sequence_before(ack->ts_echo, packet->mark)) ||
+    if (resent && (recovery->rtt.min_us == 0 ||
+                   (ack->stamped && sequence_before(ack->ts_echo, packet->mark)) ||
                    age_us < recovery->rtt.min_us))
         return;
-    recovery->rack_rtt_us = age_us < UINT32_MAX ? (uint32_t)age_us : UINT32_MAX;
+    /* At least 1: a packet does not overtake those sent in the same instant, or one that is sent
+     * again would be lost again before it has left. */
+    recovery->rack_rtt_us = age_us == 0 ? 1 : age_us < UINT32_MAX ? (uint32_t)age_us : UINT32_MAX;
     if (sent_after(packet->sent_us, end, recovery->rack_us, recovery->rack_seq)) {
         recovery->rack_us = packet->sent_us;
         recovery->rack_seq = end;
@@ -137,6 +143,8 @@ static struct packet *mark_sacked(struct recovery *recovery, struct packet *pack
 {
     struct packet *last = packet, *next = packet->next;
 
+    if ((packet->state & RECOVERY_RESENT) == 0 && news->sacked_sent_us == 0)
+        news->sacked_sent_us = packet->sent_us;
     arrived(recovery, packet, news);
     packet->state = (packet->state & ~(uint32_t)RECOVERY_LOST) | RECOVERY_SACKED;
     recovery->sacked_bytes += packet->seg_len;
@@ -250,7 +258,7 @@ void scoreboard_forget(struct recovery *recovery, struct packet *queue)
     for (; queue != NULL && queue->sends != 0; queue = queue->next) {
         if ((queue->state & RECOVERY_SACKED) == 0)
             continue;
-        queue->state &= ~(uint32_t)RECOVERY_SACKED;
+        queue->state = (queue->state & ~(uint32_t)RECOVERY_SACKED) | RECOVERY_RESENT;
         queue->sent_us = 0;
         recovery->pipe_bytes += queue->seg_len;
     }

@@ -13,13 +13,14 @@
 /* What one acknowledgment brought. */
 struct scoreboard_news {
     const struct recovery_ack *ack;
-    uint32_t fack;    /* RACK.fack before it */
-    uint64_t sent_us; /* of the first packet acknowledged that was sent once; 0: none */
-    uint32_t bytes;   /* newly delivered, by ACK or SACK */
-    bool moved;       /* una has */
-    bool resent;      /* una went past a packet that was sent twice */
-    bool original;    /* a packet from before `recover` that was sent once has arrived */
-    bool duplicate;   /* DSACK: the peer got these bytes twice */
+    uint32_t fack;           /* RACK.fack before it */
+    uint64_t sent_us;        /* of the first packet acknowledged that was sent once; 0: none */
+    uint64_t sacked_sent_us; /* the same of SACK */
+    uint32_t bytes;          /* newly delivered, by ACK or SACK */
+    bool moved;              /* una has */
+    bool resent;             /* una went past a packet that was sent twice */
+    bool original;           /* a packet from before `recover` that was sent once has arrived */
+    bool duplicate;          /* DSACK: the peer got these bytes twice */
     uint32_t duplicate_left, duplicate_right;
 };
 
