@@ -303,6 +303,7 @@ int dpdk_start(struct dpdk **out, const struct dpdk_options *options, char *erro
     uint64_t needed;
     int result = -ENOMEM;
 
+    error[0] = '\0';
     if (specs == NULL || dpdk == NULL)
         goto fail;
     dpdk->log = options->log;
