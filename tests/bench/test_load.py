@@ -294,6 +294,132 @@ class OddServers(unittest.TestCase):
                 self.assertEqual(load(server.port, **options).returncode, 1, options)
 
 
+class Memif:
+    """A memif server, polluxd with our stack or an echo of bare frames, and loads as its client."""
+
+    def __init__(self, command, ready):
+        self.directory = tempfile.TemporaryDirectory(prefix="pollux-bench-")
+        self.path = os.path.join(self.directory.name, "memif")
+        self.log = open(os.path.join(self.directory.name, "log"), "w+")
+        self.process = subprocess.Popen(
+            command + ["--dpdk-port", "net_memif0,role=server," + self.socket()],
+            stdout=self.log, stderr=subprocess.STDOUT, cwd=self.directory.name)
+        self.pid = self.process.pid
+        deadline = time.monotonic() + DEADLINE_S
+        while ready not in self.output():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.__exit__()
+                raise AssertionError("no memif server:\n" + self.last_output)
+            time.sleep(0.02)
+
+    def socket(self):
+        return "socket-abstract=no,socket=" + self.path
+
+    def output(self):
+        self.log.seek(0)
+        self.last_output = self.log.read()
+        return self.last_output
+
+    def options(self):
+        return {"dpdk_port": "net_memif0,role=client," + self.socket(), "host": "10.9.0.1"}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(DEADLINE_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.output()
+        self.log.close()
+        self.directory.cleanup()
+
+
+class OverMemif(unittest.TestCase):
+    """Our own stack on both sides."""
+
+    PORT = 6379
+
+    def setUp(self):
+        done = load(1, dpdk_port="net_null0", requests=1, host="10.9.0.1", timeout=0.1)
+        self.assertEqual(done.returncode, 1)
+        if "built without DPDK" in done.stderr:
+            self.skipTest("built without DPDK")
+
+    def polluxd(self):
+        return Memif([PROGRAMS["polluxd"], "--net-driver", "dpdk", "--dpdk-address", "10.9.0.1/24",
+                      "--port", str(self.PORT), "--protected-mode", "no", "--save", "",
+                      "--appendonly", "no", "--workers", "1"], "Ready to accept")
+
+    def test_counts_are_exact(self):
+        with self.polluxd() as server:
+            result = loaded(self, self.PORT, "preload", mix="get=3,set=1", keys=5000,
+                            requests=20000, clients=20, **server.options())
+            result2 = loaded(self, self.PORT, mix="get", keys=5000, requests=3000, pipeline=16,
+                             **server.options())
+        self.assertEqual((result["preloaded"], result["replies"]), (5000, 20000))
+        self.assertEqual((result["errors"], result["nulls"], result["broken"]), (0, 0, 0))
+        self.assertAlmostEqual(result["packets_per_request"], 2, delta=0.2)
+        self.assertEqual((result2["replies"], result2["nulls"]), (3000, 0))
+
+    def test_churn_opens_and_closes(self):
+        with self.polluxd() as server:
+            for flags in (["reset"], []):
+                result = loaded(self, self.PORT, *flags, mix="ping", churn=2, requests=2000,
+                                clients=8, **server.options())
+                self.assertEqual((result["replies"], result["errors"]), (2000, 0))
+                self.assertIn(result["opened"], range(1000, 1010))
+
+    def test_large_values_both_ways(self):
+        with self.polluxd() as server:
+            result = loaded(self, self.PORT, mix="set,get", keys=20, requests=1000, clients=4,
+                            pipeline=10, value_len="0=1,3000=1,60000=1,300000=1",
+                            **server.options())
+        self.assertEqual((result["replies"], result["errors"]), (1000, 0))
+
+    def test_open_loop_is_free_of_coordinated_omission(self):
+        with self.polluxd() as server:
+            process = start(self.PORT, seconds=2, warmup=0, clients=4, rate=2000,
+                            **server.options())
+            process.stderr.readline()
+            os.kill(server.pid, signal.SIGSTOP)
+            try:
+                time.sleep(0.6)  # the behaviour under test, not a wait for anything
+            finally:
+                os.kill(server.pid, signal.SIGCONT)
+            result = finished(self, process)
+        latency = result["latency_us"]
+        self.assertEqual((result["replies"], latency["count"]), (4000, 4000))
+        self.assertGreater(latency["max"], 570000)
+        self.assertGreater(latency["p90"], 300000)
+
+    def test_idle_connections_stay_beside_busy_ones(self):
+        with self.polluxd() as server:
+            result = loaded(self, self.PORT, mix="ping", requests=2000, clients=4, idle=3000,
+                            **server.options())
+        self.assertEqual((result["replies"], result["opened"]), (2000, 3004))
+
+    def test_bare_frames_come_back(self):
+        echo = [PROGRAMS["load"], "--l2-echo", "server"]
+        with Memif(echo, "echoing frames on net_memif") as server:
+            result = loaded(self, 1, l2_echo="client", seconds=0.3, window=32, frame_len=128,
+                            **server.options())
+        self.assertGreater(result["requests"], 100)
+        self.assertEqual((result["lost"], result["l2_echo"]["frame_len"]), (0, 128))
+        self.assertEqual(result["latency_us"]["count"], result["requests"])
+        echoed = int(server.last_output.split(" frames echoed")[0].split()[-1])
+        self.assertGreaterEqual(echoed, result["requests"])
+
+    def test_silence_on_the_wire_ends_the_run(self):
+        done = load(self.PORT, dpdk_port="net_null0", host="10.9.0.1", timeout=0.5)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, "takes no connection|timed out")
+
+
 if __name__ == "__main__":
     PROGRAMS.update(zip(("load", "polluxd", "redis"), sys.argv[1:]))
     unittest.main(argv=sys.argv[:1], verbosity=2)

@@ -29,6 +29,7 @@ struct echo_frame {
 struct echo {
     struct device *device;
     struct packet_port *port;
+    const struct clock_tsc *clock;
     int stop_fd;
     bool stopped;
     uint64_t now_ns;
@@ -45,11 +46,11 @@ struct echo {
     uint64_t lost;
 };
 
-static uint64_t echo_clock_ns(clockid_t clock)
+static uint64_t echo_cpu_ns(void)
 {
     struct timespec now = {0};
 
-    clock_gettime(clock, &now);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
     return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
 }
 
@@ -65,11 +66,15 @@ static void echo_chores(struct echo *echo)
     }
 }
 
-static void echo_init(struct echo *echo, struct device *device, int stop_fd)
+static void echo_init(struct echo *echo, struct device *device, const struct clock_tsc *clock,
+                      int stop_fd)
 {
-    *echo = (struct echo){.device = device, .port = device_queue(device), .stop_fd = stop_fd};
+    *echo = (struct echo){.device = device,
+                          .port = device_queue(device),
+                          .clock = clock,
+                          .stop_fd = stop_fd};
     memset(echo->peer, 0xff, sizeof(echo->peer));
-    echo->now_ns = echo_clock_ns(CLOCK_MONOTONIC);
+    echo->now_ns = clock_stamp_ns(echo->clock);
     echo->tick_ns = echo->now_ns + ECHO_TICK_NS;
 }
 
@@ -96,11 +101,11 @@ static unsigned echo_send(struct echo *echo, struct packet *const *packets, unsi
 
 /* ---- Server ----------------------------------------------------------------------------------- */
 
-int echo_serve(struct device *device, int stop_fd)
+int echo_serve(struct device *device, const struct clock_tsc *clock, int stop_fd)
 {
     struct echo echo;
 
-    echo_init(&echo, device, stop_fd);
+    echo_init(&echo, device, clock, stop_fd);
     fprintf(stderr, "pollux-bench: echoing frames on %s\n", device_driver(device));
     while (!echo.stopped) {
         struct packet *packets[ECHO_BURST];
@@ -117,7 +122,7 @@ int echo_serve(struct device *device, int stop_fd)
         }
         echo.echoed += echo_send(&echo, packets, kept);
         if (got == 0) {
-            echo.now_ns = echo_clock_ns(CLOCK_MONOTONIC);
+            echo.now_ns = clock_stamp_ns(clock);
             echo_chores(&echo);
         }
     }
@@ -141,7 +146,7 @@ static unsigned echo_turn(struct echo *echo, bool measuring)
     struct packet *packets[ECHO_BURST];
     unsigned got = packet_receive(echo->port, packets, ECHO_BURST), kept = 0;
 
-    echo->now_ns = echo_clock_ns(CLOCK_MONOTONIC);
+    echo->now_ns = clock_stamp_ns(echo->clock);
     for (unsigned i = 0; i < got; i++) {
         struct echo_frame *frame = echo_frame(packets[i]);
         if (frame == NULL || frame->generation != echo->generation) {
@@ -218,14 +223,14 @@ static int echo_find_peer(struct echo *echo, const struct options *options)
     return 0;
 }
 
-int echo_load(struct device *device, const struct options *options, int stop_fd,
-              struct result *result)
+int echo_load(struct device *device, const struct clock_tsc *clock, const struct options *options,
+              int stop_fd, struct result *result)
 {
     struct echo echo;
     bool measuring = false;
     uint64_t own_cpu_ns = 0, echoed = 0, sent = 0, idle = 0, turns = 0;
 
-    echo_init(&echo, device, stop_fd);
+    echo_init(&echo, device, clock, stop_fd);
     int status = echo_find_peer(&echo, options);
     if (status < 0)
         return status;
@@ -237,7 +242,7 @@ int echo_load(struct device *device, const struct options *options, int stop_fd,
             from_ns = echo.now_ns;
             echoed = echo.echoed;
             sent = echo.sent;
-            own_cpu_ns = echo_clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+            own_cpu_ns = echo_cpu_ns();
         }
         if (echo.under_way < options->window)
             echo_fill(&echo, options);
@@ -249,7 +254,7 @@ int echo_load(struct device *device, const struct options *options, int stop_fd,
     if (!measuring)
         return -EINTR;
     result->seconds = (double)(echo.now_ns - from_ns) / 1e9;
-    result->own_cpu_s = (double)(echo_clock_ns(CLOCK_PROCESS_CPUTIME_ID) - own_cpu_ns) / 1e9;
+    result->own_cpu_s = (double)(echo_cpu_ns() - own_cpu_ns) / 1e9;
     result->busy_share = 1 - (double)idle / (double)turns;
     result->requests = result->replies = echo.echoed - echoed;
     result->sent = result->packets.packets_sent = echo.sent - sent;

@@ -7,6 +7,7 @@
 #ifndef POLLUX_BENCH_ECHO_H
 #define POLLUX_BENCH_ECHO_H
 
+#include "drivers/clock.h"
 #include "tools/pollux-bench/device.h"
 #include "tools/pollux-bench/options.h"
 #include "tools/pollux-bench/result.h"
@@ -20,9 +21,9 @@ enum {
 };
 
 /* Until stop_fd says so. */
-int echo_serve(struct device *device, int stop_fd);
+int echo_serve(struct device *device, const struct clock_tsc *clock, int stop_fd);
 /* Frames count as requests in the result. */
-int echo_load(struct device *device, const struct options *options, int stop_fd,
-              struct result *result);
+int echo_load(struct device *device, const struct clock_tsc *clock, const struct options *options,
+              int stop_fd, struct result *result);
 
 #endif

@@ -62,6 +62,7 @@ struct load {
     uint32_t conns_count;
     uint32_t bursts_max;
     char *out;
+    const struct clock_tsc *clock;
     clockid_t server_clock;
     int stop_fd;
     enum load_phase phase;
@@ -91,7 +92,12 @@ struct load {
     struct result result;
 };
 
-static uint64_t load_clock_ns(clockid_t clock)
+static uint64_t load_now_ns(const struct load *load)
+{
+    return clock_stamp_ns(load->clock);
+}
+
+static uint64_t load_cpu_ns(clockid_t clock)
 {
     struct timespec now = {0};
 
@@ -102,11 +108,11 @@ static uint64_t load_clock_ns(clockid_t clock)
 /* The CPU clock of a process counts all its threads, those that have ended included, to the ns. */
 static void load_mark(const struct load *load, struct load_mark *mark)
 {
-    mark->now_ns = load_clock_ns(CLOCK_MONOTONIC);
+    mark->now_ns = load_now_ns(load);
     mark->replies = load->result.replies;
     mark->connections = load->connections;
-    mark->own_cpu_ns = load_clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-    mark->server_cpu_ns = load->options->server_pid > 0 ? load_clock_ns(load->server_clock) : 0;
+    mark->own_cpu_ns = load_cpu_ns(CLOCK_PROCESS_CPUTIME_ID);
+    mark->server_cpu_ns = load->options->server_pid > 0 ? load_cpu_ns(load->server_clock) : 0;
     mark->idle_ns = load->idle_ns;
 }
 
@@ -467,11 +473,11 @@ static int load_turn(struct load *load)
     int worked = transport_poll(load->transport, load_sleep_ns(load));
     int status = worked < 0 ? load_fail("poll", worked) : 0;
 
-    load->now_ns = load_clock_ns(CLOCK_MONOTONIC);
+    load->now_ns = load_now_ns(load);
     while (status == 0 && transport_event(load->transport, &event)) {
         status = load_take(load, &event);
         worked++;
-        load->now_ns = load_clock_ns(CLOCK_MONOTONIC);
+        load->now_ns = load_now_ns(load);
     }
     if (status == 0)
         status = load_open_more(load);
@@ -510,7 +516,7 @@ static int load_connect(struct load *load)
 {
     int status = 0;
 
-    load->now_ns = load->last_sign_ns = load_clock_ns(CLOCK_MONOTONIC);
+    load->now_ns = load->last_sign_ns = load_now_ns(load);
     load->phase = LOAD_CONNECTING;
     while (status == 0 && !load->stopped && load->options->ramp_s == 0 &&
            load->connections < load->conns_count)
@@ -569,7 +575,7 @@ int load_run(struct load *load)
     for (uint32_t i = 0; load->options->rate == 0 && i < load->options->clients && status == 0;
          i++) {
         if (load->conns[i].established)
-            status = conn_send_burst(load, &load->conns[i], load_clock_ns(CLOCK_MONOTONIC));
+            status = conn_send_burst(load, &load->conns[i], load_now_ns(load));
     }
     while (status == 0 && !load_is_done(load))
         status = load_turn(load);
@@ -676,7 +682,7 @@ static int load_init(struct load *load)
 }
 
 int load_create(struct load **load, const struct options *options, struct transport *transport,
-                int stop_fd)
+                const struct clock_tsc *clock, int stop_fd)
 {
     struct load *made = calloc(1, sizeof(*made));
 
@@ -684,6 +690,7 @@ int load_create(struct load **load, const struct options *options, struct transp
         return load_fail("start", -ENOMEM);
     made->options = options;
     made->transport = transport;
+    made->clock = clock;
     made->stop_fd = stop_fd;
     int status = load_init(made);
     if (status < 0)

@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "drivers/clock.h"
 #include "tools/pollux-bench/device.h"
 #include "tools/pollux-bench/echo.h"
 #include "tools/pollux-bench/load.h"
@@ -67,14 +68,15 @@ static int bench_report(const struct options *options, const struct result *resu
 }
 
 /* One measurement between two ring probes. */
-static int bench_load(const struct options *options, struct transport *transport, int stop_fd)
+static int bench_load(const struct options *options, struct transport *transport,
+                      const struct clock_tsc *clock, int stop_fd)
 {
     struct load *load = NULL;
     double before_ns = 0, after_ns = 0;
     int status = bench_probe(options, &before_ns);
 
     if (status == 0)
-        status = load_create(&load, options, transport, stop_fd);
+        status = load_create(&load, options, transport, clock, stop_fd);
     if (status == 0)
         status = load_run(load);
     if (status == 0)
@@ -87,16 +89,17 @@ static int bench_load(const struct options *options, struct transport *transport
     return status;
 }
 
-static int bench_echo(const struct options *options, struct device *device, int stop_fd)
+static int bench_echo(const struct options *options, struct device *device,
+                      const struct clock_tsc *clock, int stop_fd)
 {
     if (strcmp(options->l2_echo, "server") == 0)
-        return echo_serve(device, stop_fd);
+        return echo_serve(device, clock, stop_fd);
     struct result *result = calloc(1, sizeof(*result));
     if (result == NULL)
         return bench_fail("--l2-echo", -ENOMEM);
     int status = bench_probe(options, &result->probe_ns[0]);
     if (status == 0) {
-        status = echo_load(device, options, stop_fd, result);
+        status = echo_load(device, clock, options, stop_fd, result);
         if (status < 0)
             bench_fail("--l2-echo: no frame came back", status);
     }
@@ -109,20 +112,21 @@ static int bench_echo(const struct options *options, struct device *device, int 
 }
 
 /* A load over the transport that the options name. */
-static int bench_transport(const struct options *options, struct device *device, int stop_fd)
+static int bench_transport(const struct options *options, struct device *device,
+                           const struct clock_tsc *clock, int stop_fd)
 {
     struct transport *transport = NULL;
     int status;
 
     if (device != NULL) {
-        status = transport_stack(&transport, device, options);
+        status = transport_stack(&transport, device, clock, options);
     } else {
         status = transport_kernel(&transport);
         if (status < 0)
             bench_fail("sockets", status);
     }
     if (status == 0)
-        status = bench_load(options, transport, stop_fd);
+        status = bench_load(options, transport, clock, stop_fd);
     transport_destroy(transport);
     return status;
 }
@@ -130,8 +134,11 @@ static int bench_transport(const struct options *options, struct device *device,
 static int bench_run(const struct options *options)
 {
     struct device *device = NULL;
+    struct clock_tsc clock;
     int stop_fd = -1;
     int status = bench_pin(options->cpu);
+
+    clock_tsc_init(&clock);
 
     bench_raise_descriptors();
     /* DPDK's threads are to inherit the blocked signals: it goes first. */
@@ -142,9 +149,9 @@ static int bench_run(const struct options *options)
     if (status == 0 && options->dpdk_port != NULL)
         status = device_open(&device, options);
     if (status == 0 && options->l2_echo != NULL)
-        status = bench_echo(options, device, stop_fd);
+        status = bench_echo(options, device, &clock, stop_fd);
     else if (status == 0)
-        status = bench_transport(options, device, stop_fd);
+        status = bench_transport(options, device, &clock, stop_fd);
     device_close(device);
     if (stop_fd >= 0)
         close(stop_fd);

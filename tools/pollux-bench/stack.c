@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "dataplane/net/net.h"
+#include "drivers/clock.h"
 #include "tools/pollux-bench/device.h"
 #include "tools/pollux-bench/transport.h"
 
@@ -18,6 +18,7 @@ enum {
     STACK_PORT_FIRST = 1024,     /* local ports: all but the reserved ones */
     STACK_PORTS = 65536 - STACK_PORT_FIRST,
     STACK_TICK_US = 1000000,
+    STACK_IDLE_POLLS = 1024,        /* after so many the clock is looked at */
     STACK_END_US = 300000,          /* for the last FINs, when the transport is destroyed */
     STACK_SPARE_CONNECTIONS = 1024, /* besides the clients': churned ones that are still closing */
 };
@@ -26,9 +27,11 @@ enum {
 struct stack {
     struct transport transport;
     struct device *device;
+    const struct clock_tsc *clock;
     struct net *net;
     uint32_t next_port;
     uint64_t tick_us;
+    uint32_t idle_polls;
     uint64_t random_left; /* words of `random_pool` */
     uint64_t random_pool[32];
 };
@@ -45,11 +48,9 @@ static struct net_conn *conn_of(struct transport_link *link)
 
 static uint64_t stack_clock_us(void *arg)
 {
-    struct timespec now = {0};
+    const struct stack *stack = arg;
 
-    (void)arg;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+    return clock_stamp_ns(stack->clock) / 1000;
 }
 
 static uint64_t stack_random(void *arg)
@@ -143,8 +144,8 @@ static int stack_poll(struct transport *transport, uint64_t sleep_ns)
     unsigned worked = net_poll(stack->net);
 
     (void)sleep_ns;
-    if (worked == 0) {
-        uint64_t now_us = stack_clock_us(NULL);
+    if (worked == 0 && ++stack->idle_polls % STACK_IDLE_POLLS == 0) {
+        uint64_t now_us = stack_clock_us(stack);
         if (now_us >= stack->tick_us) {
             stack->tick_us = now_us + STACK_TICK_US;
             device_tick(stack->device);
@@ -210,7 +211,7 @@ static void stack_destroy(struct transport *transport)
     struct stack *stack = stack_of(transport);
 
     if (stack->net != NULL) {
-        uint64_t until_us = stack_clock_us(NULL) + STACK_END_US;
+        uint64_t until_us = stack_clock_us(stack) + STACK_END_US;
         const struct net_counters *counters = net_counters(stack->net);
         struct net_event event;
         do {
@@ -218,7 +219,7 @@ static void stack_destroy(struct transport *transport)
             while (net_event(stack->net, &event))
                 continue;
         } while (atomic_load_explicit(&counters->connections, memory_order_relaxed) > 0 &&
-                 stack_clock_us(NULL) < until_us);
+                 stack_clock_us(stack) < until_us);
         net_destroy(stack->net);
     }
     free(stack);
@@ -241,6 +242,7 @@ static int stack_net(struct stack *stack, const struct options *options)
     struct net_options net = {
         .port = device_queue(stack->device),
         .clock_us = stack_clock_us,
+        .clock_arg = stack,
         .random = stack_random,
         .random_arg = stack,
         .addresses = &address,
@@ -270,7 +272,7 @@ static int stack_net(struct stack *stack, const struct options *options)
 }
 
 int transport_stack(struct transport **transport, struct device *device,
-                    const struct options *options)
+                    const struct clock_tsc *clock, const struct options *options)
 {
     struct stack *stack = calloc(1, sizeof(*stack));
 
@@ -278,8 +280,9 @@ int transport_stack(struct transport **transport, struct device *device,
         return -ENOMEM;
     stack->transport = (struct transport){.ops = &stack_ops, .polls = true};
     stack->device = device;
+    stack->clock = clock;
     stack->next_port = (uint32_t)(stack_random(stack) % STACK_PORTS);
-    stack->tick_us = stack_clock_us(NULL) + STACK_TICK_US;
+    stack->tick_us = stack_clock_us(stack) + STACK_TICK_US;
     int status = stack_net(stack, options);
     if (status < 0) {
         free(stack);

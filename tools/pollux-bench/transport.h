@@ -112,11 +112,12 @@ static inline void transport_destroy(struct transport *transport)
 /* Kernel sockets and epoll. -ENOMEM or what epoll_create1 says. */
 int transport_kernel(struct transport **transport);
 
+struct clock_tsc;
 struct device;
 struct options;
-/* Our own stack over a packet port, which outlives the transport. Negative errno after a line on
- * standard error. */
+/* Our own stack over a packet port; that and the clock outlive the transport. Negative errno after a
+ * line on standard error. */
 int transport_stack(struct transport **transport, struct device *device,
-                    const struct options *options);
+                    const struct clock_tsc *clock, const struct options *options);
 
 #endif
