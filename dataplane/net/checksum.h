@@ -7,6 +7,7 @@
 #ifndef DATAPLANE_NET_CHECKSUM_H
 #define DATAPLANE_NET_CHECKSUM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -16,19 +17,21 @@
 /* One's-complement addition of 64-bit sums: the carry comes round. */
 static inline uint64_t checksum_add(uint64_t a, uint64_t b)
 {
-    uint64_t sum = a + b;
+    uint64_t sum;
+    bool carry = __builtin_add_overflow(a, b, &sum);
 
-    return sum + (sum < a);
+    return sum + carry;
 }
 
 /* The 16-bit sum, not complemented, as it would stand in memory. */
 static inline uint16_t checksum_fold(uint64_t sum)
 {
+    uint32_t half;
+
     sum = (sum & 0xffffffffu) + (sum >> 32);
-    sum = (sum & 0xffffffffu) + (sum >> 32);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)sum;
+    half = (uint32_t)sum + (uint32_t)(sum >> 32);
+    /* The carry of the low halves' addition is the one that comes round. */
+    return (uint16_t)((half + (half << 16 | half >> 16)) >> 16);
 }
 
 /* What goes into a packet's checksum field (store it with memcpy, no byte swap). */
@@ -52,18 +55,31 @@ static inline uint64_t checksum_join(uint64_t first, size_t first_len, uint64_t 
 
 /* The pseudo-header of RFC 9293 section 3.1 or RFC 8200 section 8.1: `len` is that of the upper
  * layer's header and payload. The order of the addresses does not matter. */
+static inline uint64_t checksum_pseudo4(const struct net_address *a, const struct net_address *b,
+                                        uint8_t protocol, uint32_t len)
+{
+    return (uint64_t)a->words[3] + b->words[3] + __builtin_bswap32(len) +
+           ((uint64_t)protocol << 24);
+}
+
+static inline uint64_t checksum_pseudo6(const struct net_address *a, const struct net_address *b,
+                                        uint8_t protocol, uint32_t len)
+{
+    uint64_t words[4];
+
+    memcpy(words, a, 16);
+    memcpy(words + 2, b, 16);
+    return checksum_add(checksum_add(checksum_add(words[0], words[1]),
+                                     checksum_add(words[2], words[3])),
+                        (uint64_t)__builtin_bswap32(len) + ((uint64_t)protocol << 24));
+}
+
+/* By the kind of address. */
 static inline uint64_t checksum_pseudo(const struct net_address *a, const struct net_address *b,
                                        uint8_t protocol, uint32_t len)
 {
-    uint64_t tail = (uint64_t)__builtin_bswap32(len) + ((uint64_t)protocol << 24);
-    uint64_t words[4];
-
-    if (net_address_is_v4(a))
-        return (uint64_t)a->words[3] + b->words[3] + tail;
-    memcpy(words, a, 16);
-    memcpy(words + 2, b, 16);
-    return checksum_add(checksum_add(checksum_add(words[0], words[1]), words[2]),
-                        checksum_add(words[3], tail));
+    return net_address_is_v4(a) ? checksum_pseudo4(a, b, protocol, len)
+                                : checksum_pseudo6(a, b, protocol, len);
 }
 
 /* The checksum field of a packet in which the 16-bit word `old` became `new` (all as they stand in

@@ -18,17 +18,8 @@ static enum frame_kind bad(struct frame *frame, enum frame_fault fault)
 
 /* ---- what IP carries ---- */
 
-/* RFC 1122 sections 3.2.1.3 and 4.2.3.10: a segment between addresses that cannot hold a connection
- * is dropped without an answer. */
-static bool tcp_addresses_good(const struct frame *frame)
-{
-    return net_address_is_unicast(&frame->flow.remote) &&
-           net_address_is_unicast(&frame->flow.local) &&
-           !net_address_equal(&frame->flow.remote, &frame->flow.local) &&
-           (frame_destination_mac(frame)[0] & 1) == 0;
-}
-
-static enum frame_kind parse_tcp(struct frame *frame)
+/* `addresses_good`: between such addresses there may be a connection. */
+static inline enum frame_kind parse_tcp(struct frame *frame, bool addresses_good)
 {
     const uint8_t *tcp = frame->l4;
     unsigned header_len;
@@ -41,7 +32,7 @@ static enum frame_kind parse_tcp(struct frame *frame)
     if (header_len < WIRE_TCP_LEN || header_len > frame->l4_len || frame->flow.remote_port == 0 ||
         frame->flow.local_port == 0)
         return bad(frame, FRAME_TCP_HEADER);
-    if (!tcp_addresses_good(frame))
+    if (!addresses_good || (frame_destination_mac(frame)[0] & 1) != 0)
         return bad(frame, FRAME_ADDRESS);
     frame->seq = wire_get32(tcp + 4);
     frame->ack = wire_get32(tcp + 8);
@@ -53,22 +44,13 @@ static enum frame_kind parse_tcp(struct frame *frame)
     return FRAME_TCP;
 }
 
-static enum frame_kind parse_carried(struct frame *frame, bool v4)
+static enum frame_kind parse_other(struct frame *frame, bool v4)
 {
-    if (frame->protocol == WIRE_TCP)
-        return parse_tcp(frame);
-    if (frame->protocol == (v4 ? WIRE_ICMP : WIRE_ICMPV6)) {
-        if (frame->l4_len < 8)
-            return bad(frame, FRAME_SHORT);
-        return v4 ? FRAME_ICMP : FRAME_ICMPV6;
-    }
-    return FRAME_OTHER;
-}
-
-/* No sender on a wire has such an address (RFC 1122 section 3.2.1.3, RFC 4291 sections 2.5.3, 2.7). */
-static bool sender_good(const struct net_address *address)
-{
-    return !net_address_is_multicast(address) && !net_address_is_loopback(address);
+    if (frame->protocol != (v4 ? WIRE_ICMP : WIRE_ICMPV6))
+        return FRAME_OTHER;
+    if (frame->l4_len < 8)
+        return bad(frame, FRAME_SHORT);
+    return v4 ? FRAME_ICMP : FRAME_ICMPV6;
 }
 
 /* ---- IPv4 ---- */
@@ -91,6 +73,24 @@ static enum frame_fault ipv4_options_fault(const uint8_t *options, unsigned len)
         at += options[at + 1];
     }
     return FRAME_FINE;
+}
+
+/* The rules of net_address_is_unicast and sender_good below, for bytes: this is every request's
+ * way. RFC 1122 sections 3.2.1.3 and 4.2.3.10: what comes from a group or a loopback address is
+ * dropped, and so is a segment to one, without an answer. */
+static bool ipv4_unicast(const uint8_t *bytes)
+{
+    return bytes[0] != 0 && bytes[0] != 127 && bytes[0] < 224;
+}
+
+static bool ipv4_sender_good(const uint8_t *bytes)
+{
+    return bytes[0] >> 4 != 0xe && bytes[0] != 127;
+}
+
+static bool ipv4_tcp_addresses_good(const uint8_t *source, const uint8_t *destination)
+{
+    return ipv4_unicast(source) && ipv4_unicast(destination) && memcmp(source, destination, 4) != 0;
 }
 
 static enum frame_kind parse_ipv4(struct frame *frame, const uint8_t *ip, size_t len)
@@ -119,11 +119,13 @@ static enum frame_kind parse_ipv4(struct frame *frame, const uint8_t *ip, size_t
     frame->l3_len = (uint16_t)header_len;
     frame->l4 = ip + header_len;
     frame->l4_len = total_len - header_len;
-    if (!sender_good(&frame->flow.remote))
+    if (!ipv4_sender_good(ip + 12))
         return bad(frame, FRAME_ADDRESS);
     if (wire_get16(ip + 6) & 0x3fff) /* more fragments, or an offset */
         return FRAME_FRAGMENT;
-    return parse_carried(frame, true);
+    if (frame->protocol == WIRE_TCP)
+        return parse_tcp(frame, ipv4_tcp_addresses_good(ip + 12, ip + 16));
+    return parse_other(frame, true);
 }
 
 /* ---- IPv6 ---- */
@@ -165,6 +167,19 @@ static enum frame_fault extension_fault(uint8_t kind, const uint8_t *header, uns
     return FRAME_FINE;
 }
 
+/* No sender on a wire has such an address (RFC 4291 sections 2.5.3, 2.7). */
+static bool sender_good(const struct net_address *address)
+{
+    return !net_address_is_multicast(address) && !net_address_is_loopback(address);
+}
+
+static bool ipv6_tcp_addresses_good(const struct frame *frame)
+{
+    return net_address_is_unicast(&frame->flow.remote) &&
+           net_address_is_unicast(&frame->flow.local) &&
+           !net_address_equal(&frame->flow.remote, &frame->flow.local);
+}
+
 /* Walks the extension headers at frame->l4, which it moves behind them. */
 static enum frame_kind parse_chain(struct frame *frame, uint8_t next)
 {
@@ -198,7 +213,9 @@ static enum frame_kind parse_chain(struct frame *frame, uint8_t next)
         frame->l3_len = (uint16_t)(frame->l3_len + len);
     }
     frame->protocol = next;
-    return parse_carried(frame, false);
+    if (next == WIRE_TCP)
+        return parse_tcp(frame, ipv6_tcp_addresses_good(frame));
+    return parse_other(frame, false);
 }
 
 static enum frame_kind parse_ipv6(struct frame *frame, const uint8_t *ip, size_t len)
@@ -261,7 +278,12 @@ enum frame_kind wire_parse(const uint8_t *bytes, size_t len, struct frame *frame
 {
     enum frame_kind kind;
 
-    *frame = (struct frame){.bytes = bytes, .vlan = WIRE_NO_VLAN};
+    /* In two pieces, as the compiler makes vector stores of them and a slow string instruction of
+     * the whole. */
+    memset(frame, 0, offsetof(struct frame, flow));
+    memset(&frame->flow, 0, sizeof(frame->flow));
+    frame->bytes = bytes;
+    frame->vlan = WIRE_NO_VLAN;
     kind = parse_ethernet(bytes, len, frame);
     frame->kind = (uint8_t)kind;
     return kind;
@@ -270,10 +292,16 @@ enum frame_kind wire_parse(const uint8_t *bytes, size_t len, struct frame *frame
 bool wire_ip_checksum_good(const struct frame *frame)
 {
     const uint8_t *ip = frame->bytes + frame->l2_len;
+    uint64_t words[2];
+    uint32_t last;
 
     if (frame->ether_type != WIRE_IPV4 || frame->l3_len == 0)
         return true;
-    return checksum_fold(checksum_sum(ip, frame->l3_len)) == 0xffff;
+    if (frame->l3_len != WIRE_IPV4_LEN)
+        return checksum_fold(checksum_sum(ip, frame->l3_len)) == 0xffff;
+    memcpy(words, ip, 16);
+    memcpy(&last, ip + 16, 4);
+    return checksum_fold(checksum_add(checksum_add(words[0], words[1]), last)) == 0xffff;
 }
 
 bool wire_checksum_good(const struct frame *frame)
@@ -303,25 +331,23 @@ unsigned wire_write_ethernet(uint8_t *to, const uint8_t destination[6], const ui
     return WIRE_ETHERNET_LEN + WIRE_VLAN_LEN;
 }
 
-/* The five words of an IPv4 header without options, as they stand in memory, with the checksum
- * unless the port makes it. */
-static void write_ipv4(uint8_t *to, const struct net_address *source,
-                       const struct net_address *destination, uint8_t protocol, uint8_t tos,
-                       uint8_t hops, uint32_t len, bool offload)
+/* An IPv4 header without options, with the checksum unless the port makes it. */
+static inline void write_ipv4(uint8_t *to, const struct net_address *source,
+                              const struct net_address *destination, uint8_t protocol, uint8_t tos,
+                              uint8_t hops, uint32_t len, bool offload)
 {
-    uint32_t words[5];
+    uint32_t first = __builtin_bswap32(0x45000000u | (uint32_t)tos << 16 | (WIRE_IPV4_LEN + len));
+    uint32_t second = __builtin_bswap32(0x4000u); /* identification 0, don't fragment */
+    uint32_t third = __builtin_bswap32((uint32_t)hops << 24 | (uint32_t)protocol << 16);
+    uint32_t from = source->words[3], towards = destination->words[3];
 
-    words[0] = __builtin_bswap32(0x45000000u | (uint32_t)tos << 16 | (WIRE_IPV4_LEN + len));
-    words[1] = __builtin_bswap32(0x4000u); /* identification 0, don't fragment */
-    words[2] = __builtin_bswap32((uint32_t)hops << 24 | (uint32_t)protocol << 16);
-    words[3] = source->words[3];
-    words[4] = destination->words[3];
-    if (!offload) {
-        uint64_t sum = (uint64_t)words[0] + words[1] + words[2] + words[3] + words[4];
-
-        words[2] |= (uint32_t)checksum_finish(sum) << 16;
-    }
-    memcpy(to, words, sizeof(words));
+    if (!offload)
+        third |= (uint32_t)checksum_finish((uint64_t)first + second + third + from + towards) << 16;
+    memcpy(to, &first, 4);
+    memcpy(to + 4, &second, 4);
+    memcpy(to + 8, &third, 4);
+    memcpy(to + 12, &from, 4);
+    memcpy(to + 16, &towards, 4);
 }
 
 static void write_ipv6(uint8_t *to, const struct net_address *source,
@@ -347,31 +373,59 @@ unsigned wire_write_ip(uint8_t *to, const struct net_address *source,
     return WIRE_IPV6_LEN;
 }
 
-/* The TCP header and options; the checksum is of header, options and `sum`. */
-static void write_tcp(uint8_t *to, const struct wire_segment *segment, bool offload, uint64_t sum)
+/* Copies the options; returns `sum` with theirs. */
+static inline uint64_t write_options(uint8_t *to, const uint8_t *options, unsigned len,
+                                     uint64_t sum)
 {
-    unsigned offset = (WIRE_TCP_LEN + segment->options_len) / 4u;
-    uint32_t words[WIRE_TCP_LEN / 4];
-    uint16_t checksum = checksum_fold(sum);
+    uint64_t two;
+    uint32_t one;
 
-    words[0] =
-        __builtin_bswap32((uint32_t)segment->flow->local_port << 16 | segment->flow->remote_port);
-    words[1] = __builtin_bswap32(segment->seq);
-    words[2] = __builtin_bswap32(segment->ack);
-    words[3] = __builtin_bswap32(offset << 28 | (uint32_t)segment->flags << 16 | segment->window);
-    words[4] = 0;
-    for (unsigned at = 0; at < segment->options_len; at += 4) {
-        uint32_t word;
-
-        memcpy(&word, segment->options + at, 4);
-        memcpy(to + WIRE_TCP_LEN + at, &word, 4);
-        sum = checksum_add(sum, word);
+    for (; len >= 8; len -= 8, to += 8, options += 8) {
+        memcpy(&two, options, 8);
+        memcpy(to, &two, 8);
+        sum = checksum_add(sum, two);
     }
-    if (!offload)
-        checksum =
-            checksum_finish(checksum_add(sum, (uint64_t)words[0] + words[1] + words[2] + words[3]));
-    words[4] = checksum;
-    memcpy(to, words, sizeof(words));
+    if (len == 0)
+        return sum;
+    memcpy(&one, options, 4);
+    memcpy(to, &one, 4);
+    return checksum_add(sum, one);
+}
+
+/* Timestamps alone, as nearly always. */
+static inline uint64_t write_timestamps(uint8_t *to, const uint8_t *options, uint64_t sum)
+{
+    uint64_t two;
+    uint32_t one;
+
+    memcpy(&two, options, 8);
+    memcpy(&one, options + 8, 4);
+    memcpy(to, &two, 8);
+    memcpy(to + 8, &one, 4);
+    return checksum_add(checksum_add(sum, two), one);
+}
+
+/* The TCP header and options. `pseudo` is the sum of the pseudo-header, `payload_sum` that of the
+ * payload. */
+static inline void write_tcp(uint8_t *to, const struct wire_segment *segment, bool offload,
+                             uint64_t pseudo, uint64_t payload_sum)
+{
+    unsigned options_len = segment->options_len, offset = (WIRE_TCP_LEN + options_len) / 4u;
+    uint64_t first = __builtin_bswap64((uint64_t)segment->flow->local_port << 48 |
+                                       (uint64_t)segment->flow->remote_port << 32 | segment->seq);
+    uint64_t second = __builtin_bswap64((uint64_t)segment->ack << 32 | offset << 28 |
+                                        (uint32_t)segment->flags << 16 | segment->window);
+    uint64_t sum = checksum_add(checksum_add(pseudo, payload_sum), checksum_add(first, second));
+    uint32_t third; /* the checksum and, always 0, the urgent pointer */
+
+    if (options_len == 12)
+        sum = write_timestamps(to + WIRE_TCP_LEN, segment->options, sum);
+    else
+        sum = write_options(to + WIRE_TCP_LEN, segment->options, options_len, sum);
+    third = offload ? checksum_fold(pseudo) : checksum_finish(sum);
+    memcpy(to, &first, 8);
+    memcpy(to + 8, &second, 8);
+    memcpy(to + 16, &third, 4);
 }
 
 struct wire_lengths wire_write_segment(uint8_t *to, const struct wire_segment *segment,
@@ -381,7 +435,6 @@ struct wire_lengths wire_write_segment(uint8_t *to, const struct wire_segment *s
     bool v4 = net_address_is_v4(source), offload = (offloads & PACKET_TX_TCP_CHECKSUM) != 0;
     uint32_t l4_len = WIRE_TCP_LEN + segment->options_len + segment->payload_len;
     struct wire_lengths lengths;
-    uint64_t sum;
 
     assert(segment->options_len <= 40 && segment->options_len % 4 == 0);
     assert(l4_len <= UINT16_MAX - WIRE_IPV4_LEN);
@@ -389,13 +442,16 @@ struct wire_lengths wire_write_segment(uint8_t *to, const struct wire_segment *s
                                                segment->vlan, v4 ? WIRE_IPV4 : WIRE_IPV6);
     lengths.l3 = v4 ? WIRE_IPV4_LEN : WIRE_IPV6_LEN;
     lengths.l4 = (uint16_t)(WIRE_TCP_LEN + segment->options_len);
-    if (v4)
-        write_ipv4(to + lengths.l2, source, target, WIRE_TCP, segment->tos, WIRE_HOPS, l4_len,
+    to += lengths.l2;
+    if (v4) {
+        write_ipv4(to, source, target, WIRE_TCP, segment->tos, WIRE_HOPS, l4_len,
                    (offloads & PACKET_TX_IP_CHECKSUM) != 0);
-    else
-        write_ipv6(to + lengths.l2, source, target, WIRE_TCP, segment->tos, WIRE_HOPS, l4_len);
-    sum = checksum_pseudo(source, target, WIRE_TCP, l4_len);
-    write_tcp(to + lengths.l2 + lengths.l3, segment, offload,
-              offload ? sum : checksum_add(sum, payload_sum));
+        write_tcp(to + WIRE_IPV4_LEN, segment, offload,
+                  checksum_pseudo4(source, target, WIRE_TCP, l4_len), payload_sum);
+    } else {
+        write_ipv6(to, source, target, WIRE_TCP, segment->tos, WIRE_HOPS, l4_len);
+        write_tcp(to + WIRE_IPV6_LEN, segment, offload,
+                  checksum_pseudo6(source, target, WIRE_TCP, l4_len), payload_sum);
+    }
     return lengths;
 }
