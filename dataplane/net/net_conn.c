@@ -43,7 +43,8 @@ static bool take_flag(struct net_conn *conn, uint32_t flag, enum net_event_kind 
 
 static bool take_closed(struct net *net, struct net_conn *conn, struct net_event *event)
 {
-    if ((conn->flags & CONN_PAUSED) && conn->rx_first != NULL && conn->error == 0)
+    if ((conn->flags & CONN_PAUSED) && conn->error == 0 &&
+        (conn->rx_first != NULL || (conn->flags & CONN_TELL_END)))
         return false;
     if (!take_flag(conn, CONN_TELL_CLOSED, NET_CLOSED, event))
         return false;

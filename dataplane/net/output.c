@@ -200,6 +200,14 @@ static struct packet *prepare(struct net *net, struct net_conn *conn, struct pac
         recovery_replaced(&conn->recovery, packet, copy);
         packet = copy;
     }
+    /* A part that is acknowledged does not go again: cut in two, the first piece could be nothing
+     * else, and would be sent for ever. */
+    if (packet->sends > 0 && seq_before(packet->seq, conn->recovery.una)) {
+        uint32_t known = conn->recovery.una - packet->seq;
+
+        recovery_trimmed(&conn->recovery, packet, known);
+        sendqueue_trim(&conn->queue, packet, known);
+    }
     if (segment_payload(packet) > payload_max) {
         if (sendqueue_split(pool, &conn->queue, packet, payload_max) < 0)
             return NULL;

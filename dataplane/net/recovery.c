@@ -634,6 +634,15 @@ void recovery_split(struct recovery *recovery, struct packet *first, struct pack
         recovery->newest = second;
 }
 
+void recovery_trimmed(struct recovery *recovery, const struct packet *packet, uint32_t len)
+{
+    assert((packet->state & RECOVERY_SACKED) == 0);
+    if (packet->state & RECOVERY_LOST)
+        recovery->lost_bytes -= len;
+    else
+        recovery->pipe_bytes -= len;
+}
+
 void recovery_replaced(struct recovery *recovery, struct packet *old, struct packet *copy)
 {
     assert((copy->state & RECOVERY_SACKED) == 0);

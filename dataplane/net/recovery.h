@@ -188,6 +188,8 @@ void recovery_too_big(struct recovery *recovery, struct packet *queue, uint32_t 
 /* `first` was cut: `second` follows it in the queue and both have their seq and seg_len. Not while
  * `first` is SACKED. */
 void recovery_split(struct recovery *recovery, struct packet *first, struct packet *second);
+/* `len` sequence numbers at the beginning of `packet`, all below una, are no longer part of it. */
+void recovery_trimmed(struct recovery *recovery, const struct packet *packet, uint32_t len);
 /* `copy` has taken the place of `old` in the queue and all its fields but next's holders. */
 void recovery_replaced(struct recovery *recovery, struct packet *old, struct packet *copy);
 

@@ -371,6 +371,19 @@ int sendqueue_split(struct sendpool *pool, struct sendqueue *queue, struct packe
     return 0;
 }
 
+void sendqueue_trim(struct sendqueue *queue, struct packet *segment, uint32_t len)
+{
+    assert(segment == queue->head && len < segment->seg_len && len <= segment_payload(segment));
+    segment->seq += len;
+    segment->seg_len -= len;
+    queue->packet_bytes -= len;
+    /* Payload in the packet is counted from its end. */
+    if (segment->more != NULL) {
+        segment->more += len;
+        segment->more_len -= len;
+    }
+}
+
 struct packet *sendqueue_replace(struct sendpool *pool, struct sendqueue *queue,
                                  struct packet *segment)
 {

@@ -106,6 +106,9 @@ int sendqueue_fin(struct sendpool *pool, struct sendqueue *queue);
 /* Cuts a segment in two after `len` bytes of payload; both have the facts of the whole. */
 int sendqueue_split(struct sendpool *pool, struct sendqueue *queue, struct packet *segment,
                     uint32_t len);
+/* Cuts the first `len` bytes, not all, off the payload of a segment that nobody else holds: they
+ * are acknowledged. */
+void sendqueue_trim(struct sendqueue *queue, struct packet *segment, uint32_t len);
 /* Puts a copy in the place of a segment that the device still holds. The copy, or NULL. */
 struct packet *sendqueue_replace(struct sendpool *pool, struct sendqueue *queue,
                                  struct packet *segment);

@@ -9,6 +9,7 @@
 enum {
     STEPS_MAX = 400000, /* events of one case */
     CLIENT_PORT = 40001,
+    BURST_US = 100000,    /* a burst of losses lasts no longer */
     LIMIT_S = 7200,       /* the longest that a case may take, in its own time */
     STILL_S = 400,        /* ... without progress */
     WRITE_AHEAD = 100000, /* bytes that an application lets wait in its connection */
@@ -151,13 +152,14 @@ static bool send_frame(struct pipe_world *world, const struct pipe_case *wanted,
         frame_describe(&segment, 0, 0, text, sizeof text);
         printf("%12.3f ms %u: %s\n", (double)world->now_us / 1000, from, text);
     }
-    if (world->burst_left[from] > 0) {
+    if (world->burst_left[from] > 0 && world->now_us < world->burst_end_us[from]) {
         world->burst_left[from]--;
         world->lost_frames++;
         return true;
     }
     if (happens(world, wanted->drop)) {
         world->burst_left[from] = below(world, wanted->burst_drop + 1);
+        world->burst_end_us[from] = world->now_us + BURST_US;
         world->lost_frames++;
         return true;
     }
@@ -210,8 +212,10 @@ static void read_or_rest(struct pipe_world *world, const struct pipe_case *wante
     struct host_conn *conn = world->conns[side];
     struct net *net = world->hosts[side].net;
 
-    if (conn->conn == NULL)
+    if (conn->conn == NULL) {
+        world->resume_us[side] = 0;
         return;
+    }
     if (world->resume_us[side] != 0 && world->resume_us[side] <= world->now_us) {
         world->resume_us[side] = 0;
         net_resume(net, conn->conn);
@@ -379,7 +383,7 @@ static bool judge(struct pipe_world *world, const struct pipe_case *wanted)
         /* The handshake may drown. */
         if (client->error == ETIMEDOUT && lossy)
             return true;
-        return world->aborted || lossy ||
+        return world->aborted || lossy || wanted->cookies ||
                fail(world, "no connection was accepted; the client's error is %d", client->error);
     }
     for (unsigned side = 0; side < 2; side++) {
@@ -392,6 +396,9 @@ static bool judge(struct pipe_world *world, const struct pipe_case *wanted)
         if (conn->error != 0) {
             /* Heavy loss may outlast fifteen resends; a pool that fails may break an output. */
             if ((conn->error == ETIMEDOUT || conn->error == ECONNRESET) && wanted->drop > 1500)
+                return true;
+            /* A cookie is in the first segment alone: those that overtake it are refused. */
+            if (conn->error == ECONNRESET && wanted->cookies)
                 return true;
             if ((conn->error == ENOBUFS || conn->error == ECONNRESET) && lossy &&
                 (wanted->fail_every[0] > 0 || wanted->fail_every[1] > 0))
@@ -438,7 +445,9 @@ static bool rest(struct pipe_world *world, const struct pipe_case *wanted)
 {
     uint64_t end_us = world->now_us + UINT64_C(300000000);
 
-    while (world->now_us < end_us) {
+    for (unsigned steps = 0; world->now_us < end_us; steps++) {
+        if (steps == STEPS_MAX)
+            return fail(world, "no rest after the end");
         uint64_t next_us = next_time(world);
 
         world->now_us = next_us < end_us ? next_us : end_us;

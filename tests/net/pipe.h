@@ -53,6 +53,7 @@ struct pipe_world {
     uint64_t order;
     uint64_t random;
     uint32_t burst_left[2];
+    uint64_t burst_end_us[2];
     uint64_t resume_us[2]; /* when a paused side reads on; 0: it reads */
     bool wrote_all[2], closed_by_us[2], aborted;
     struct host_conn *conns[2];

@@ -140,7 +140,8 @@ void pipe_choose(struct pipe_case *chosen, uint32_t seed)
     for (unsigned side = 0; side < 2; side++) {
         chosen->bytes[side] = chance(&random, 15)   ? 0
                               : chance(&random, 30) ? below(&random, 3000)
-                                                    : below(&random, 120000);
+                              : chance(&random, 90) ? below(&random, 150000)
+                                                    : below(&random, 2000000);
         chosen->receive[side] = chance(&random, 40) ? 2000 + below(&random, 30000) : 0;
         chosen->fail_every[side] = chance(&random, 20) ? 3 + below(&random, 40) : 0;
         chosen->packets[side] = chance(&random, 20) ? 64 + below(&random, 200) : 1024;
