@@ -1,4 +1,5 @@
 /* Ports: opening, description, statistics. */
+#include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 #include <rte_dev.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
+#include <rte_log.h>
 
 #include "drivers/dpdk/inside.h"
 #include "drivers/dpdk/machine.h"
@@ -68,6 +70,26 @@ static int ask_for_queues(struct dpdk_spec *spec, unsigned queues)
     return 0;
 }
 
+/* For libbpf and libxdp, which net_af_xdp brings: what they have to say is of interest to whoever asks
+ * (dpdk-args --log-level=user1:notice), and not worth the server's standard error. */
+static int say_as_dpdk(int level, const char *format, va_list args)
+{
+    return rte_vlog(RTE_LOG_NOTICE, RTE_LOGTYPE_USER1, format, args);
+}
+
+static void quieten(const char *library, const char *setter)
+{
+    void *handle = dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
+    void (*set_print)(int (*)(int, const char *, va_list));
+
+    if (handle == NULL)
+        return;
+    *(void **)&set_print = dlsym(handle, setter);
+    if (set_print != NULL)
+        set_print(say_as_dpdk);
+    dlclose(handle);
+}
+
 static int attach(struct dpdk_port *port, char *error)
 {
     char text[DPDK_NAME_MAX + DPDK_SPEC_MAX + 2];
@@ -79,6 +101,10 @@ static int attach(struct dpdk_port *port, char *error)
     if (!port->spec.pci && rte_eth_dev_get_port_by_name(port->spec.name, &port->id) == 0)
         return fail(error, -EEXIST, "port %s is open already; give another name or number",
                     port->spec.name);
+    if (strcmp(port->spec.driver, "net_af_xdp") == 0) {
+        quieten("libbpf.so.1", "libbpf_set_print");
+        quieten("libxdp.so.1", "libxdp_set_print");
+    }
     if (!port->spec.pci) {
         result = rte_dev_probe(text);
         if (result != 0)
