@@ -403,6 +403,13 @@ class OverMemif(unittest.TestCase):
                             **server.options())
         self.assertEqual((result["replies"], result["opened"]), (2000, 3004))
 
+    def test_a_flood_of_syns_runs_beside_the_load(self):
+        with self.polluxd() as server:
+            result = loaded(self, self.PORT, mix="ping", rate=500, seconds=1, clients=4,
+                            syn_flood=2000, **server.options())
+        self.assertEqual((result["sent"], result["replies"]), (650, 650))
+        self.assertAlmostEqual(result["flood_per_second"], 2000, delta=600)
+
     def test_bare_frames_come_back(self):
         echo = [PROGRAMS["load"], "--l2-echo", "server"]
         with Memif(echo, "echoing frames on net_memif") as server:

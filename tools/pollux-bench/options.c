@@ -74,6 +74,8 @@ static const struct option_row option_rows[] = {
     {"address", OPTION_TEXT, AT(address), 0, 0, "our address on it (10.9.0.2/24)"},
     {"gateway", OPTION_TEXT, AT(gateway), 0, 0, "where all goes that is not in our network"},
     {"mtu", OPTION_U32, AT(mtu), 0, 65535, "of the packet port (0: its own)"},
+    {"syn-flood", OPTION_REAL, AT(syn_flood), 0, 1e8,
+     "beside the load, so many SYNs a second from addresses in 198.18.0.0/15 (0)"},
     {"l2-echo", OPTION_TEXT, AT(l2_echo), 0, 0,
      "server or client: no load, but bare frames there and back over --dpdk-port"},
     {"frame-len", OPTION_U32, AT(frame_len), ECHO_FRAME_MIN, ECHO_FRAME_MAX,
@@ -180,6 +182,8 @@ static int options_check(struct options *options)
         wrong = "--l2-echo is server or client";
     else if (options->l2_echo != NULL && options->dpdk_port == NULL)
         wrong = "--l2-echo needs --dpdk-port";
+    else if (options->syn_flood > 0 && options->dpdk_port == NULL)
+        wrong = "--syn-flood needs --dpdk-port";
     else if (options->rate == 0 && options->poisson)
         wrong = "--poisson needs --rate";
     else if (options->churn > 0 && options->pipeline > options->churn)

@@ -53,6 +53,7 @@ struct options {
     const char *gateway;
     uint32_t mtu;        /* 0: the device's */
     const char *l2_echo; /* "server" or "client"; NULL: a load */
+    double syn_flood;    /* SYNs a second from made-up addresses; 0: none */
     uint32_t frame_len;  /* of echoed frames */
     uint32_t window;     /* frames under way */
     double progress_s;   /* between two lines on standard error; 0: none */

@@ -57,6 +57,8 @@ static void text_packets(FILE *out, const struct result *result)
             ratio((double)packets->packets_sent, all),
             ratio((double)packets->packets_received, all),
             (unsigned long long)packets->retransmits);
+    if (packets->flood_per_s > 0)
+        fprintf(out, "beside them: %.0f SYNs a second\n", packets->flood_per_s);
 }
 
 static void text_probe(FILE *out, const struct result *result)
@@ -186,6 +188,7 @@ static void json_counts(FILE *out, const struct result *result)
     json_count(out, "packets_sent", result->packets.packets_sent);
     json_count(out, "packets_received", result->packets.packets_received);
     json_count(out, "retransmits", result->packets.retransmits);
+    json_number(out, "flood_per_second", result->packets.flood_per_s);
 }
 
 void report_json(FILE *out, const struct options *options, const struct result *result)

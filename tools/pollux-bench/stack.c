@@ -11,6 +11,7 @@
 #include "dataplane/net/net.h"
 #include "drivers/clock.h"
 #include "tools/pollux-bench/device.h"
+#include "tools/pollux-bench/flood.h"
 #include "tools/pollux-bench/transport.h"
 
 enum {
@@ -32,6 +33,8 @@ struct stack {
     uint32_t next_port;
     uint64_t tick_us;
     uint32_t idle_polls;
+    bool floods;
+    struct flood flood;
     uint64_t random_left; /* words of `random_pool` */
     uint64_t random_pool[32];
 };
@@ -144,6 +147,8 @@ static int stack_poll(struct transport *transport, uint64_t sleep_ns)
     unsigned worked = net_poll(stack->net);
 
     (void)sleep_ns;
+    if (stack->floods)
+        flood_turn(&stack->flood, clock_stamp_ns(stack->clock));
     if (worked == 0 && ++stack->idle_polls % STACK_IDLE_POLLS == 0) {
         uint64_t now_us = stack_clock_us(stack);
         if (now_us >= stack->tick_us) {
@@ -199,11 +204,13 @@ static bool stack_event(struct transport *transport, struct transport_event *eve
 
 static void stack_counters(struct transport *transport, struct transport_counters *counters)
 {
-    const struct net_counters *net = net_counters(stack_of(transport)->net);
+    const struct stack *stack = stack_of(transport);
+    const struct net_counters *net = net_counters(stack->net);
 
     counters->packets_sent = atomic_load_explicit(&net->tx_frames, memory_order_relaxed);
     counters->packets_received = atomic_load_explicit(&net->rx_frames, memory_order_relaxed);
     counters->retransmits = atomic_load_explicit(&net->tx_retransmits, memory_order_relaxed);
+    counters->flood_per_s = stack->floods ? flood_rate(&stack->flood) : 0;
 }
 
 static void stack_destroy(struct transport *transport)
@@ -236,6 +243,21 @@ static const struct transport_ops stack_ops = {
     .destroy = stack_destroy,
 };
 
+/* Puts the flood between the stack and the device. */
+static int stack_flood(struct stack *stack, const struct options *options)
+{
+    struct in_addr to;
+
+    if (inet_pton(AF_INET, options->host, &to) != 1) {
+        fprintf(stderr, "pollux-bench: --syn-flood wants an IPv4 address as --host\n");
+        return -EINVAL;
+    }
+    flood_init(&stack->flood, device_queue(stack->device), options->syn_flood, to.s_addr,
+               (uint16_t)atoi(options->port), stack_random(stack));
+    stack->floods = true;
+    return 0;
+}
+
 static int stack_net(struct stack *stack, const struct options *options)
 {
     struct net_prefix address;
@@ -264,6 +286,11 @@ static int stack_net(struct stack *stack, const struct options *options)
             net.gateway4 = gateway;
         else
             net.gateway6 = gateway;
+    }
+    if (options->syn_flood > 0) {
+        if (stack_flood(stack, options) < 0)
+            return -EINVAL;
+        net.port = &stack->flood.port;
     }
     int status = net_create(&stack->net, &net);
     if (status < 0)

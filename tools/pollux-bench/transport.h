@@ -34,6 +34,7 @@ struct transport_counters {
     uint64_t packets_sent; /* TCP segments, or frames where the transport sees those */
     uint64_t packets_received;
     uint64_t retransmits;
+    double flood_per_s; /* SYNs of --syn-flood, since its first one */
 };
 
 struct transport_link;

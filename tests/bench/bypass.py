@@ -1,0 +1,279 @@
+#!/usr/bin/python3
+"""Figures of the kernel bypass: polluxd with its own stack over memif, pollux-bench as its client.
+
+    bypass.py --server build/polluxd --load build/tools/pollux-bench/pollux-bench [--json FILE]
+
+One core each. A run counts only if the cores were near each other before and after it (the ring
+probe of pollux-bench) and both sides had their core to themselves; others are done again, up to
+--tries. README.md beside this file has the rows.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.dont_write_bytecode = True
+
+from figures import Figure, table  # noqa: E402
+from servers import HOST, BenchError, Process, Server, free_ports  # noqa: E402
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ADDRESS = "10.9.0.1"
+PORT = 6379
+SECOND_PORT = 6380
+START_DEADLINE_S = 30
+KEYS = 1000000
+CLIENTS = 50
+OWN_CORE = 0.95
+IDLE_CONNECTIONS = 100000
+FLOOD_RATE = 1000000
+
+
+class Memif(Process):
+    """A program that listens on a memif socket; ready once it has printed `ready`."""
+
+    def __init__(self, label, command, ready, core):
+        directory = tempfile.TemporaryDirectory(prefix="pollux-bench-")
+        self.path = os.path.join(directory.name, "memif")
+        self.role = "net_memif0,socket-abstract=no,socket=" + self.path + ",role="
+        super().__init__(label, command + ["--dpdk-port", self.role + "server"], 0, {core},
+                         directory)
+        deadline = time.monotonic() + START_DEADLINE_S
+        while ready not in self.output():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                text = self.output()
+                self.stop()
+                raise BenchError("%s does not start:\n%s" % (label, text))
+            time.sleep(0.02)
+
+
+class Bypass:
+    def __init__(self, options):
+        self.options = options
+        self.figures = {}
+        self.discarded = 0
+
+    def say(self, text):
+        print(text, file=sys.stderr, flush=True)
+
+    def figure(self, row, what, unit, better, must=None, aim=None, relative=True):
+        key = (row, what)
+        if key not in self.figures:
+            self.figures[key] = Figure(row, what, unit, better, must, aim, relative)
+        return self.figures[key]
+
+    # ---- Servers ---------------------------------------------------------------------------
+
+    def polluxd(self):
+        return Memif("polluxd", [
+            os.path.abspath(self.options.server), "--net-driver", "dpdk", "--dpdk-address",
+            ADDRESS + "/24", "--port", str(PORT), "--per-core-endpoints", "yes",
+            "--per-core-port-base", str(SECOND_PORT), "--maxclients", "200000",
+            "--protected-mode", "no", "--save", "", "--appendonly", "no", "--workers", "1",
+            *self.options.server_args.split()], "Ready to accept", self.options.server_core)
+
+    def echo(self):
+        return Memif("echo", [os.path.abspath(self.options.load), "--l2-echo", "server"],
+                     "echoing frames", self.options.server_core)
+
+    # ---- Loads -----------------------------------------------------------------------------
+
+    def command(self, server, *flags, **options):
+        command = [self.options.load, "--json", "--cpu", str(self.options.load_core),
+                   "--server-pid", str(server.pid),
+                   "--probe", "%d,%d" % (self.options.load_core, self.options.server_core)]
+        if isinstance(server, Memif):
+            command += ["--dpdk-port", server.role + "client", "--host", ADDRESS,
+                        "--port", str(PORT)]
+        else:
+            command += ["--host", HOST, "--port", str(server.port), "--spin"]
+        options.setdefault("seconds", self.options.seconds)
+        options.setdefault("keys", KEYS)
+        options.setdefault("progress", 0)
+        command += ["--" + flag for flag in flags]
+        for name, value in options.items():
+            command += ["--" + name.replace("_", "-"), str(value)]
+        return command
+
+    def once(self, server, *flags, **options):
+        done = subprocess.run(self.command(server, *flags, **options), capture_output=True,
+                              text=True)
+        if done.returncode != 0:
+            raise BenchError("load on %s: %s" % (server.label, done.stderr.strip()))
+        result = json.loads(done.stdout)
+        if result["errors"] + result["nulls"] + result["moved"] > 0:
+            raise BenchError("%s: %d errors, %d nulls, %d moved; %s" % (
+                server.label, result["errors"], result["nulls"], result["moved"],
+                result["first_error"]))
+        return result
+
+    def load(self, server, *flags, **options):
+        """A run in the near state with both cores to themselves, if one of --tries is."""
+        for left in reversed(range(self.options.tries)):
+            result = self.once(server, *flags, **options)
+            own = min(result["load_cpu_seconds"], result["server_cpu_seconds"] or 1e9)
+            if result["cores"] == "near" and own >= OWN_CORE * result["seconds"]:
+                break
+            self.discarded += left > 0
+        else:
+            result["spoiled"] = True
+            self.say("  no clean run in %d tries: %s, own core %.0f %%" % (
+                self.options.tries, result["cores"], 100 * own / result["seconds"]))
+        return result
+
+    def redis_benchmark(self, redis):
+        """Its own tool's word for GET, over random keys of which all are there."""
+        done = subprocess.run(
+            ["taskset", "-c", str(self.options.load_core), "redis-benchmark", "-h", HOST, "-p",
+             str(redis.port), "-c", str(CLIENTS), "-n", str(int(self.options.seconds * 100000)),
+             "-r", str(KEYS), "--csv", "GET", "k:00__rand_int__"],
+            capture_output=True, text=True, check=True)
+        return float(done.stdout.splitlines()[-1].split(",")[1].strip('"'))
+
+    # ---- Rows ------------------------------------------------------------------------------
+
+    def against_redis(self, redis):
+        with self.echo() as echo:
+            bare = self.load(echo, l2_echo="client", frame_len=128)
+            alone = self.load(echo, l2_echo="client", frame_len=128, window=1)
+        slow = self.load(redis, clients=CLIENTS)
+        own = self.redis_benchmark(redis)
+        with self.polluxd() as server:
+            self.once(server, "preload", requests=1)
+            get = self.load(server, clients=CLIENTS)
+            write = self.load(server, clients=CLIENTS, mix="set")
+            trip = self.load(server, clients=1)
+            half = self.load(server, clients=CLIENTS, rate=int(get["rate"] / 2))
+            churn = self.load(server, "reset", clients=CLIENTS, mix="ping", churn=1)
+            deep = self.load(server, clients=CLIENTS, pipeline=16)
+        self.say("  redis %.0f (its own tool %.0f), bare %.0f, GET %.0f, SET %.0f, 16 deep %.0f, "
+                 "connections %.0f a second" % (
+                     slow["rate"], own, bare["rate"], get["rate"], write["rate"], deep["rate"],
+                     churn["connection_rate"]))
+        figure = self.figure("get", "GET, 50 connections, no pipeline, against redis-server",
+                             "requests a second", "higher", 15, 30)
+        figure.add("polluxd", get["rate"])
+        figure.add("redis", max(slow["rate"], own))
+        figure.note("the generator was busy %.0f %% of its time" % (100 * get["busy_share"]))
+        figure = self.figure("share", "GET against bare frames of 128 bytes", "a second", "higher",
+                             0.08, 0.16)
+        figure.add("polluxd", get["rate"])
+        figure.add("echo", bare["rate"])
+        figure = self.figure("set", "SET against GET", "requests a second", "higher", 0.8, 0.9)
+        figure.add("set", write["rate"])
+        figure.add("get", get["rate"])
+        for name, must, aim in (("p50", 4, 2), ("p99", 10, 5)):
+            figure = self.figure("trip", "unloaded round trip, " + name, "us", "lower", must, aim,
+                                 relative=False)
+            figure.add("polluxd", trip["latency_us"][name])
+            figure.note("bare frames: %.2f us" % alone["latency_us"][name])
+        figure = self.figure("half", "p99 at half the maximum rate, open loop", "us", "lower", 30,
+                             15, relative=False)
+        figure.add("polluxd", half["latency_us"]["p99"])
+        figure = self.figure("connections", "connect, PING, close", "a second", "higher", 150000,
+                             400000, relative=False)
+        figure.add("polluxd", churn["connection_rate"])
+        return deep["rate"]
+
+    def against_uring(self, uring, deep):
+        figure = self.figure("pipeline16", "pipelines of 16 against our uring driver",
+                             "requests a second", "higher", 1.3, 2)
+        figure.add("bypass", deep)
+        figure.add("uring", self.load(uring, clients=CLIENTS, pipeline=16)["rate"])
+
+    def idle(self):
+        with self.polluxd() as server:
+            self.once(server, "preload", requests=1)
+            alone = self.load(server, clients=CLIENTS)
+            before = server.rss_bytes()
+            command = self.command(server, clients=CLIENTS, idle=IDLE_CONNECTIONS,
+                                   idle_port=SECOND_PORT)
+            command[command.index("--progress") + 1] = "0.5"
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  text=True) as process:
+                first = process.stderr.readline()
+                grown = server.rss_bytes() - before
+                out, err = process.communicate()
+            if process.returncode != 0:
+                raise BenchError("idle connections: %s%s" % (first, err))
+            beside = json.loads(out)
+        figure = self.figure("idle-memory", "memory of an idle connection", "bytes", "lower", 1024,
+                             512, relative=False)
+        figure.add("polluxd", grown / IDLE_CONNECTIONS)
+        figure = self.figure("idle-rate", "GET beside 100,000 idle connections against alone",
+                             "requests a second", "higher", 0.9, 0.97)
+        figure.add("beside", beside["rate"])
+        figure.add("alone", alone["rate"])
+
+    def flood(self):
+        with self.polluxd() as server:
+            self.once(server, "preload", requests=1)
+            alone = self.load(server, clients=CLIENTS)
+            before = server.rss_bytes()
+            flooded = self.load(server, clients=CLIENTS, syn_flood=FLOOD_RATE)
+            grown = server.rss_bytes() - before
+        figure = self.figure("flood", "GET during a SYN flood against alone", "requests a second",
+                             "higher", 0.6, 0.8)
+        figure.add("flooded", flooded["rate"])
+        figure.add("alone", alone["rate"])
+        figure.note("%.2f M SYNs a second; memory grew by %.1f MiB" % (
+            flooded["flood_per_second"] / 1e6, grown / 2 ** 20))
+
+    def run(self):
+        with Server("redis", self.options.redis, {self.options.server_core}) as redis, \
+                Server("uring", self.options.server, {self.options.server_core}) as uring:
+            for server in (redis, uring):
+                self.once(server, "preload", requests=1)
+            for number in range(self.options.rounds):
+                self.say("round %d" % (number + 1))
+                self.against_uring(uring, self.against_redis(redis))
+                self.idle()
+                self.flood()
+
+
+def parse():
+    cores = sorted(os.sched_getaffinity(0))
+    build = os.path.join(ROOT, "build")
+    parser = argparse.ArgumentParser(description="Measures the kernel bypass over memif.")
+    parser.add_argument("--server", default=os.path.join(build, "polluxd"))
+    parser.add_argument("--server-args", default="", help="more arguments for it over memif")
+    parser.add_argument("--redis", default="/usr/bin/redis-server")
+    parser.add_argument("--load", default=os.path.join(build, "tools/pollux-bench/pollux-bench"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2, help="length of a run (2)")
+    parser.add_argument("--tries", type=int, default=5, help="runs until one is clean (5)")
+    parser.add_argument("--server-core", type=int, default=cores[0])
+    parser.add_argument("--load-core", type=int, default=cores[-1])
+    parser.add_argument("--json", help="write all samples to this file")
+    options = parser.parse_args()
+    if options.server_core == options.load_core:
+        parser.error("the server and the load need a core each")
+    return options
+
+
+def main():
+    options = parse()
+    bypass = Bypass(options)
+    try:
+        bypass.run()
+    except BenchError as error:
+        print("bypass.py: %s" % error, file=sys.stderr)
+        return 1
+    finally:
+        figures = list(bypass.figures.values())
+        for figure in figures:
+            print(figure.text() + "\n")
+        print(table(figures))
+        print("\n%d runs were done again: far, or a core was shared" % bypass.discarded)
+        if options.json:
+            with open(options.json, "w") as out:
+                json.dump([figure.as_json() for figure in figures], out, indent=1)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
