@@ -12,8 +12,10 @@ static void take_window(struct net *net, struct net_conn *conn, const struct fra
 {
     uint32_t window = (uint32_t)frame->window << conn->snd_scale;
 
-    /* RFC 9293 section 3.10.7.4, step 5: not from a segment that others have overtaken. */
-    if (!seq_before(conn->snd_wl1, frame->seq) &&
+    /* RFC 9293 section 3.10.7.4, step 5: not from a segment that others have overtaken. But what
+     * moves SND.UNA also says where the window ends: the old window behind the new SND.UNA would
+     * reach too far when the peer sends an old segment again. */
+    if (!seq_after(frame->ack, conn->recovery.una) && !seq_before(conn->snd_wl1, frame->seq) &&
         !(conn->snd_wl1 == frame->seq && !seq_after(conn->snd_wl2, frame->ack)))
         return;
     conn->snd_wl1 = frame->seq;
@@ -109,10 +111,12 @@ bool tcp_ack_segment(struct net *net, struct net_conn *conn, const struct frame 
     }
     take_window(net, conn, frame);
     recovery_acked(recovery, conn->queue.head, &ack, &news);
-    bool alive = take_news(net, conn, &news);
-    if (alive)
+    if (!take_news(net, conn, &news))
+        return false;
+    /* All other deadlines only move away: the timer finds out when it fires. */
+    if (recovery->reorder_deadline_us != 0)
         tcp_alarm(net, conn);
-    return alive;
+    return true;
 }
 
 void tcp_path_mtu(struct net *net, struct net_conn *conn, uint16_t mtu)
