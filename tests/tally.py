@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Counts single tests for tools/test.sh and prints "PASSED FAILED".
 
-tally.py meson LOG.json    a testlog.json of Meson: Criterion programs count case by case
+tally.py meson LOG.json    a testlog.json of Meson: Criterion programs count case by case, and so
+                           do those that close with "N passed, N failed"
 tally.py lines LOG         a program that closes with "N passed, N failed"
 """
 import json
@@ -22,10 +23,14 @@ def count_meson(path):
             good = entry["result"] in ("OK", "EXPECTEDFAIL")
             output = COLOUR.sub("", entry.get("stderr", "") + entry.get("stdout", ""))
             cases = SYNTHESIS.search(output)
-            if cases is None:
+            closing = LAST_LINE.match((entry.get("stdout", "").strip().splitlines() or [""])[-1])
+            if cases is not None:
+                passing, failing, crashing = map(int, cases.groups())
+            elif closing is not None:
+                passing, failing, crashing = int(closing[1]), int(closing[2]), 0
+            else:
                 passed, failed = passed + good, failed + (not good)
                 continue
-            passing, failing, crashing = map(int, cases.groups())
             passed += passing
             # A program may fail after its last case: a leak, a sanitizer's report at exit.
             failed += max(failing + crashing, 0 if good else 1)

@@ -114,6 +114,8 @@ fi
 meson_suites 'unit release' build rooms unit
 meson_suites 'bench' build bench
 meson_suites 'unit asan' build-asan unit
+meson_suites 'net release' build net
+meson_suites 'net asan' build-asan net
 meson_suites 'stress tsan' build-tsan stress
 meson_suites 'fuzz smoke' build-fuzz fuzz-smoke
 program 'integration' build tests/integration/run.py

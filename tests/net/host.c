@@ -114,6 +114,8 @@ int host_start(struct host *host, const struct net_options *options)
 
 void host_stop(struct host *host)
 {
+    /* As a driver does that stops its queues first. */
+    port_complete(host->port);
     if (host->net != NULL)
         net_destroy(host->net);
     host->net = NULL;

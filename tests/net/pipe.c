@@ -11,7 +11,7 @@ enum {
     CLIENT_PORT = 40001,
     BURST_US = 100000,    /* a burst of losses lasts no longer */
     LIMIT_S = 7200,       /* the longest that a case may take, in its own time */
-    STILL_S = 400,        /* ... without progress */
+    STILL_S = 1000,       /* ... without progress */
     WRITE_AHEAD = 100000, /* bytes that an application lets wait in its connection */
 };
 

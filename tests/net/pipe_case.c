@@ -129,7 +129,7 @@ void pipe_choose(struct pipe_case *chosen, uint32_t seed)
 
     *chosen = (struct pipe_case){.seed = seed};
     if (chance(&random, 75))
-        chosen->drop = chance(&random, 20) ? below(&random, 3000) : below(&random, 500);
+        chosen->drop = chance(&random, 20) ? below(&random, 1500) : below(&random, 400);
     chosen->burst_drop = chance(&random, 20) ? below(&random, 12) : 0;
     chosen->duplicate = chance(&random, 40) ? below(&random, 1500) : 0;
     chosen->reorder = chance(&random, 40) ? below(&random, 2500) : 0;
@@ -141,14 +141,14 @@ void pipe_choose(struct pipe_case *chosen, uint32_t seed)
         chosen->bytes[side] = chance(&random, 15)   ? 0
                               : chance(&random, 30) ? below(&random, 3000)
                               : chance(&random, 90) ? below(&random, 150000)
-                                                    : below(&random, 2000000);
+                                                    : below(&random, 1000000);
         chosen->receive[side] = chance(&random, 40) ? 2000 + below(&random, 30000) : 0;
         chosen->fail_every[side] = chance(&random, 20) ? 3 + below(&random, 40) : 0;
         chosen->packets[side] = chance(&random, 20) ? 64 + below(&random, 200) : 1024;
         chosen->mtu[side] = mtus[below(&random, sizeof mtus / sizeof *mtus)];
     }
     chosen->pauses = chance(&random, 30) ? below(&random, 300) : 0;
-    chosen->pause_ms = chance(&random, 20) ? 70000 : 2000;
+    chosen->pause_ms = chance(&random, 20) ? 30000 : 2000;
     chosen->chunk = chance(&random, 30) ? 1 + below(&random, 100) : 1 + below(&random, 40000);
     chosen->pin = chance(&random, 40) ? below(&random, 100) : 0;
     chosen->abort = chance(&random, 12) ? 1 + below(&random, 2) : 0;
