@@ -8,6 +8,7 @@
 #include "dataplane/net/stream_net.h"
 #include "dataplane/worker.h"
 #include "drivers/dpdk/dpdk.h"
+#include "drivers/packet.h"
 
 struct figure {
     const char *name;
@@ -83,6 +84,8 @@ static void queue_line(const struct worker *worker, const struct dpdk_port *port
     const struct net_counters *stack = stream_net_counters(worker->stream);
 
     report_format(report, "queue%u:worker=%u", worker->index, worker->index);
+    if (worker->port != NULL)
+        report_format(report, ",pool_free=%u", packet_available(worker->port));
     if (queue != NULL)
         write_figures(report, queue, queue_figures, sizeof queue_figures / sizeof *queue_figures);
     if (worker->node->steering != NULL)
