@@ -43,11 +43,10 @@ struct cubic {
     uint64_t last_us;  /* the last growth in it */
     uint32_t w_max;    /* window at the last event, bytes */
     uint32_t w_max_before;
-    uint32_t k_us;       /* from the epoch's start until w_max is reached again */
-    uint32_t cwnd_prior; /* window when the last event came, bytes */
-    float origin;        /* plateau of the curve, segments */
-    float estimate;      /* the window that Reno would have, segments */
-    float grown;         /* part of a byte not yet added */
+    uint32_t k_us;  /* from the epoch's start until w_max is reached again */
+    float origin;   /* plateau of the curve, segments */
+    float estimate; /* the window that Reno would have, segments */
+    float grown;    /* part of a byte not yet added */
 };
 
 struct congestion {

@@ -43,7 +43,7 @@ static float cubic_window(const struct cubic *cubic, uint64_t at_us)
 static float cubic_friendly(struct congestion *congestion, float cwnd, float acked)
 {
     struct cubic *cubic = &congestion->cubic;
-    bool caught_up = congestion->cwnd >= cubic->cwnd_prior;
+    bool caught_up = congestion->cwnd >= congestion->before_cwnd;
 
     cubic->estimate += (caught_up ? 1 : CUBIC_ALPHA) * acked / cwnd;
     return cubic->estimate;
@@ -99,7 +99,6 @@ static void cubic_event(struct congestion *congestion, uint32_t flight)
         cubic->w_max = (uint32_t)((uint64_t)congestion->cwnd * (10 + CUBIC_BETA_TENTHS) / 20);
     else
         cubic->w_max = congestion->cwnd;
-    cubic->cwnd_prior = congestion->cwnd;
     cubic->epoch_us = 0;
     congestion->ssthresh = reduced > least ? reduced : least;
 }

@@ -118,7 +118,7 @@ static void set_established(struct net *net, struct net_conn *conn, const struct
     if (shake->rtt_us > 0)
         rtt_sample(&rtt, shake->rtt_us, net->now_us);
     recovery_init(&conn->recovery, ops, shake->iss + 1, conn->mss, (conn->flags & CONN_SACK) != 0,
-                  (conn->flags & CONN_TIMESTAMPS) != 0, shake->syn_lost, &rtt);
+                  shake->syn_lost, &rtt);
     /* Output may have been queued as pieces before there was an MSS. */
     conn->queue.end_seq = shake->iss + 1;
     conn->state = conn->flags & CONN_FIN_WANTED ? NET_STATE_FIN_WAIT_1 : NET_STATE_ESTABLISHED;

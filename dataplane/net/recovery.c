@@ -13,15 +13,13 @@ enum {
 };
 
 void recovery_init(struct recovery *recovery, const struct congestion_ops *ops, uint32_t iss_next,
-                   uint32_t mss, bool sack, bool timestamps, bool syn_was_lost,
-                   const struct rtt *rtt)
+                   uint32_t mss, bool sack, bool syn_was_lost, const struct rtt *rtt)
 {
     *recovery = (struct recovery){
         .una = iss_next,
         .nxt = iss_next,
         .full_seq = iss_next,
         .sack = sack,
-        .timestamps = timestamps,
         .reo_mult = 1,
         .credit = CREDIT_FIRST,
         .recover = iss_next - 1,
@@ -187,7 +185,9 @@ uint32_t recovery_room(struct recovery *recovery, uint64_t now_us)
     struct congestion *congestion = &recovery->congestion;
     uint32_t pipe = pipe_now(recovery);
 
+    /* The floor first: it spares most calls the rest. */
     if (recovery->una == recovery->nxt && recovery->last_sent_us != 0 &&
+        now_us - recovery->last_sent_us > RTT_RTO_MIN_US &&
         now_us - recovery->last_sent_us > rtt_timeout_us(&recovery->rtt))
         congestion_idle(congestion);
     return congestion->cwnd > pipe ? congestion->cwnd - pipe : 0;
@@ -325,7 +325,7 @@ static void take_probe(struct recovery *recovery, const struct scoreboard_news *
 {
     const struct recovery_ack *ack = found->ack;
 
-    if (!recovery->probe_out || sequence_before(ack->ack, recovery->probe_seq))
+    if (sequence_before(ack->ack, recovery->probe_seq))
         return;
     if (!recovery->probe_resent ||
         (found->duplicate && found->duplicate_right == recovery->probe_seq)) {
@@ -493,19 +493,22 @@ void recovery_acked(struct recovery *recovery, struct packet *queue, const struc
     if (found.moved)
         recovery->timeouts = 0;
     take_sample(recovery, &found);
-    take_probe(recovery, &found, flight);
-    if (found.duplicate) {
-        news->duplicate_told = true;
-        spurious = take_duplicate(recovery, &found);
+    if (recovery->probe_out)
+        take_probe(recovery, &found, flight);
+    if (found.duplicate || recovery->phase >= RECOVERY_REPAIR) {
+        if (found.duplicate) {
+            news->duplicate_told = true;
+            spurious = take_duplicate(recovery, &found);
+        }
+        if (take_frto(recovery, &found) || original_echoed(recovery, &found) || spurious)
+            take_back(recovery, queue, news);
     }
-    if (take_frto(recovery, &found) || original_echoed(recovery, &found) || spurious)
-        take_back(recovery, queue, news);
 
     if (!recovery->sack && found.moved)
         partial = settle_duplicates(recovery, queue, &found);
     else if (!recovery->sack)
         count_duplicates(recovery, queue, &found);
-    else
+    else if (recovery->pipe_bytes != 0 || recovery->reorder_deadline_us != 0)
         lost = scoreboard_detect(recovery, queue, ack->now_us) != 0;
 
     grow(recovery, news->acked_bytes, una_before, ack->now_us);

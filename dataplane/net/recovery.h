@@ -66,19 +66,19 @@ struct recovery {
     uint32_t lost_bytes; /* marked lost and not sent again yet */
     uint32_t sacked_bytes;
     uint32_t sacked_packets;
-    uint32_t dup_bytes;    /* without SACK: what duplicate ACKs say has left the network */
-    uint32_t full_seq;     /* data up to here were sent into a full window */
-    uint8_t phase;         /* enum recovery_phase */
-    uint8_t timeouts;      /* expirations of the retransmission timer since una moved; saturates */
-    bool sack, timestamps; /* agreed on with the peer */
-    bool probing;          /* RECOVERY_PROBE is to be sent */
-    bool probe_out;        /* a probe is out; probe_seq, probe_resent */
-    bool probe_resent;     /* ... and repeats old data */
-    bool reordering;       /* RFC 8985: reordering has been seen */
-    bool undo;             /* undo_seq and undo_resent are valid */
-    bool fast_frto;        /* RFC 5682: step 1 done, 2 is pending */
-    bool frto_new;         /* ... step 2b: new data go first */
-    bool resent_stamped;   /* resent_ts is valid */
+    uint32_t dup_bytes;  /* without SACK: what duplicate ACKs say has left the network */
+    uint32_t full_seq;   /* data up to here were sent into a full window */
+    uint8_t phase;       /* enum recovery_phase */
+    uint8_t timeouts;    /* expirations of the retransmission timer since una moved; saturates */
+    bool sack;           /* agreed on with the peer */
+    bool probing;        /* RECOVERY_PROBE is to be sent */
+    bool probe_out;      /* a probe is out; probe_seq, probe_resent */
+    bool probe_resent;   /* ... and repeats old data */
+    bool reordering;     /* RFC 8985: reordering has been seen */
+    bool undo;           /* undo_seq and undo_resent are valid */
+    bool fast_frto;      /* RFC 5682: step 1 done, 2 is pending */
+    bool frto_new;       /* ... step 2b: new data go first */
+    bool resent_stamped; /* resent_ts is valid */
     uint8_t dup_acks;
     uint8_t reo_mult, reo_persist; /* RFC 8985 section 6.2, step 4 */
     uint8_t blocks_count;          /* of blocks */
@@ -138,8 +138,7 @@ enum recovery_order {
 
 /* `iss_next`: sequence number of the first byte, after SYN. `rtt` has the handshake's sample. */
 void recovery_init(struct recovery *recovery, const struct congestion_ops *ops, uint32_t iss_next,
-                   uint32_t mss, bool sack, bool timestamps, bool syn_was_lost,
-                   const struct rtt *rtt);
+                   uint32_t mss, bool sack, bool syn_was_lost, const struct rtt *rtt);
 
 /* A packet goes out: the queue's first unsent one (it begins at nxt), one of recovery_lost(), or
  * any other sent one. `ts_now` is the timestamp in it. Arms the timers. */

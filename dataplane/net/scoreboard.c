@@ -334,7 +334,7 @@ static bool overtaken(const struct recovery *recovery, const struct packet *pack
 
 uint32_t scoreboard_detect(struct recovery *recovery, struct packet *queue, uint64_t now_us)
 {
-    uint64_t wait_us = (uint64_t)recovery->rack_rtt_us + reorder_window_us(recovery);
+    uint64_t wait_us;
     uint64_t oldest_us = UINT64_MAX;
     uint32_t before = recovery->lost_bytes;
     struct packet *live = NULL;
@@ -351,6 +351,7 @@ uint32_t scoreboard_detect(struct recovery *recovery, struct packet *queue, uint
     }
     if (recovery->rack_us < recovery->oldest_us)
         return 0;
+    wait_us = (uint64_t)recovery->rack_rtt_us + reorder_window_us(recovery);
     if (now_us < recovery->oldest_us + wait_us) {
         recovery->reorder_deadline_us = recovery->oldest_us + wait_us;
         return 0;

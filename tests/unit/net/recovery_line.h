@@ -51,7 +51,7 @@ static inline void line_init(struct line *line, const struct congestion_ops *ops
         line->packets[i].next = i + 1 < LINE_PACKETS ? &line->packets[i + 1] : NULL;
     }
     rtt_init(&rtt);
-    recovery_init(&line->recovery, ops, iss, LINE_MSS, sack, stamps, false, &rtt);
+    recovery_init(&line->recovery, ops, iss, LINE_MSS, sack, false, &rtt);
 }
 
 static inline struct packet *line_queue(struct line *line)
