@@ -91,7 +91,7 @@ const char *configure_apply(void *arg, const struct config *config,
     for (unsigned i = 0; i < count; i++)
         if (is_listening(changes[i].name)) {
             *culprit = i;
-            return "changing it waits for all workers, which a transaction must not";
+            return "changing it is for the control thread";
         }
     return apply_all(arg, config, changes, count, culprit);
 }

@@ -29,6 +29,13 @@ struct control_ask {
     struct gather_part part;
 };
 
+/* The commands of a transaction that ask the control thread: each in its turn when all others have
+ * run, so that nothing waits between two changes. The slots are held to the end. */
+struct afterwards {
+    struct reply_memory replies; /* the transaction's, in order, up to `next` */
+    uint32_t next;
+};
+
 static struct session *session_of(const struct worker *worker, struct job *job)
 {
     /* At home the client's own, so that SELECT or HELLO in a transaction holds for what follows. */
@@ -67,6 +74,10 @@ void job_gathers_destroy(struct job *job)
 {
     control_ask_destroy(job->control_ask);
     job->control_ask = NULL;
+    if (job->afterwards != NULL)
+        reply_memory_fini(&job->afterwards->replies);
+    free(job->afterwards);
+    job->afterwards = NULL;
     while (job->gathers != NULL) {
         struct gather *gather = job->gathers;
         job->gathers = gather->next;
@@ -179,22 +190,21 @@ static void control_asked(void *runner, struct task *task)
     worker_post(ask->home, &ask->task);
 }
 
-/* True: the job waits for the answer. A command that asks is alone in its job, and runs at home. */
-static bool ask_control(struct worker *worker, struct job *job)
+/* True: the job waits for the answer. A job with a command that asks runs at home. */
+static bool ask_control(struct worker *worker, struct job *job, uint32_t index)
 {
     const struct node_control *control = worker->node->control_calls;
     struct control_ask *ask;
 
-    if (job->kind != JOB_COMMANDS || (job->commands[0].command->flags & CMD_CONTROL) == 0 ||
-        control == NULL)
+    if ((job->commands[index].command->flags & CMD_CONTROL) == 0 || control == NULL)
         return false;
     ask = calloc(1, sizeof *ask);
     if (ask == NULL)
-        return false; /* run_command says so */
+        return false; /* attach_control says so */
     ask->task.run = control_asked;
     ask->home = worker;
     ask->job = job;
-    call_of(&ask->call, worker, job, 0);
+    call_of(&ask->call, worker, job, index);
     reply_memory_init(&ask->part.memory, job->session.resp, NULL, 0);
     ask->part.number = ask->call.client != NULL && ask->call.client->conn != NULL &&
                        worker->driver->is_loopback(ask->call.client->conn);
@@ -210,19 +220,23 @@ static uint64_t written(const struct reply *reply)
     return reply->committed_bytes + (uint64_t)(reply->cur - reply->base);
 }
 
+static bool attach_control(struct job *job, struct call *call)
+{
+    if (job->control_ask == NULL) {
+        reply_error(call->reply, "-OOM no memory to ask the control thread");
+        return false;
+    }
+    call->parts = &job->control_ask->part;
+    call->part_count = 1;
+    return true;
+}
+
 static bool attach_gather(struct job *job, uint32_t index, struct call *call)
 {
     struct gather *gather;
 
-    if ((call->command->flags & CMD_CONTROL) != 0 && job->kind == JOB_COMMANDS) {
-        if (job->control_ask == NULL) {
-            reply_error(call->reply, "-OOM no memory to ask the control thread");
-            return false;
-        }
-        call->parts = &job->control_ask->part;
-        call->part_count = 1;
-        return true;
-    }
+    if ((call->command->flags & CMD_CONTROL) != 0 && job->kind == JOB_COMMANDS)
+        return attach_control(job, call);
     if ((call->command->flags & CMD_GATHER) == 0)
         return true;
     gather = gather_of(job, index);
@@ -292,18 +306,90 @@ static bool watches_hold(struct worker *worker, struct job *job)
     return hold;
 }
 
+/* Does this command of a transaction ask the control thread? */
+static bool comes_afterwards(struct worker *worker, struct job *job, uint32_t index)
+{
+    const struct command *command = job->commands[index].command;
+    struct call call;
+
+    if (command->waits == NULL || worker->node->control_calls == NULL)
+        return false;
+    call_of(&call, worker, job, index);
+    return command->waits(&call);
+}
+
+/* False: no memory for the commands that come afterwards. */
+static bool plan_afterwards(struct worker *worker, struct job *job)
+{
+    uint32_t i = 0;
+
+    while (i < job->count && !comes_afterwards(worker, job, i))
+        i++;
+    if (i == job->count)
+        return true;
+    job->afterwards = calloc(1, sizeof *job->afterwards);
+    if (job->afterwards == NULL)
+        return false;
+    reply_memory_init(&job->afterwards->replies, job->session.resp, NULL, 0);
+    return true;
+}
+
 static void run_transaction(struct worker *worker, struct job *job)
 {
     struct call call;
 
+    if (!plan_afterwards(worker, job)) {
+        reply_error(&job->reply.reply, "-OOM no memory for this transaction");
+        return;
+    }
     reply_array(&job->reply.reply, job->count);
     if (job->count == 0)
         return;
+    if (job->afterwards != NULL) {
+        reply_memory_finish(&job->reply);
+        reply_memory_move(&job->reply, &job->afterwards->replies.reply);
+    }
     call_of(&call, worker, job, 0);
     gate_transaction_begin(&call);
     for (uint32_t i = 0; i < job->count; i++)
-        run_command(worker, job, i);
+        if (job->afterwards == NULL || !comes_afterwards(worker, job, i))
+            run_command(worker, job, i);
     gate_transaction_end(&call);
+}
+
+static void run_asked(struct worker *worker, struct job *job, uint32_t index)
+{
+    struct call call;
+
+    call_of(&call, worker, job, index);
+    call.reply = &job->afterwards->replies.reply;
+    if (attach_control(job, &call))
+        call_run(&call);
+    control_ask_destroy(job->control_ask);
+    job->control_ask = NULL;
+}
+
+/* False while the control thread is asked. In the end the replies are in order. */
+static bool run_afterwards(struct worker *worker, struct job *job)
+{
+    struct afterwards *afterwards = job->afterwards;
+
+    reply_memory_finish(&job->reply);
+    for (; afterwards->next < job->count; afterwards->next++) {
+        const struct job_command *command = &job->commands[afterwards->next];
+        if (!comes_afterwards(worker, job, afterwards->next)) {
+            reply_memory_take(&job->reply,
+                              (uint64_t)command->reply_bytes_high << 32 | command->reply_bytes,
+                              &afterwards->replies.reply);
+            continue;
+        }
+        if (job->control_ask == NULL && ask_control(worker, job, afterwards->next))
+            return false;
+        run_asked(worker, job, afterwards->next);
+    }
+    reply_memory_finish(&afterwards->replies);
+    reply_memory_move(&afterwards->replies, &job->reply.reply);
+    return true;
 }
 
 /* Brings the buckets and entries of the commands with one key near, as a batch does for its own. The
@@ -363,15 +449,20 @@ bool job_execute(struct worker *worker, struct job *job)
             reply_memory_finish(&job->reply);
             return true;
         }
-        if (!gather_all(worker, job) || ask_control(worker, job))
+        if (!gather_all(worker, job) ||
+            (job->kind == JOB_COMMANDS && ask_control(worker, job, 0)))
             return false;
     }
     worker->clock_ns = run_clock_ns(worker);
-    prefetch(worker, job);
-    if (job->kind == JOB_EXEC)
-        run_transaction(worker, job);
-    else
-        run_burst(worker, job);
+    if (job->afterwards == NULL) {
+        prefetch(worker, job);
+        if (job->kind == JOB_EXEC)
+            run_transaction(worker, job);
+        else
+            run_burst(worker, job);
+    }
+    if (job->afterwards != NULL && !run_afterwards(worker, job))
+        return false;
     reply_memory_finish(&job->reply);
     return true;
 }

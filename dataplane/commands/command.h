@@ -61,7 +61,8 @@ enum command_flag { /* the first 20 are what COMMAND INFO names */
                     CMD_CONTROL =
                         1u
                         << 30, /* `on_control` runs on the control thread, which may wait for a disk or for all workers; then `run` at home with its part as
-                                 parts[0]. Inside EXEC, which must not wait, nothing is asked: part_count is 0 and `run` says what that means */
+                                 parts[0]. Inside EXEC it is asked only if `waits` says so, and `run` comes when the other commands
+                                 have run, all slots still held; else part_count is 0 and `run` says what that means */
                     CMD_TRANSACTION =
                         1u
                         << 29, /* runs at once inside MULTI (EXEC, DISCARD, MULTI, WATCH, QUIT, RESET) */
@@ -186,6 +187,8 @@ struct command {
         struct call *call,
         struct gather_part *
             part); /* CMD_CONTROL: may use call's node, command and arguments; part->number is 1 for a local client */
+    /* CMD_CONTROL: must this call, inside EXEC, ask the control thread? Looks at the arguments only. NULL: no. */
+    bool (*waits)(const struct call *call);
     const struct key_spec *key_specs;
     uint8_t key_spec_count;
     const struct command *subcommands;

@@ -194,6 +194,9 @@ void control_memory_malloc_stats(struct call *call, struct gather_part *part);
 void control_config_set(struct call *call, struct gather_part *part);
 void control_config_rewrite(struct call *call, struct gather_part *part);
 void control_debug(struct call *call, struct gather_part *part);
+bool waits_config_set(const struct call *call);
+bool waits_config_rewrite(const struct call *call);
+bool waits_debug(const struct call *call);
 
 /* CMD_WALK and CMD_AT_SLOT */
 int32_t slot_of_keys(struct call *call);

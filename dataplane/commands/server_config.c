@@ -67,10 +67,11 @@ void cmd_config_get(struct call *call)
 /* ---- SET ---- */
 
 /* Sockets are opened on all workers: only the control thread can wait for them. */
-static bool sets_listeners(const struct config_span *words, unsigned count)
+bool waits_config_set(const struct call *call)
 {
-    for (unsigned i = 0; i + 1 < count; i += 2) {
-        const struct directive *directive = directive_find(words[i].data, words[i].len, NULL);
+    for (uint32_t i = 2; i + 1 < call->argc; i += 2) {
+        const struct directive *directive =
+            directive_find(call->argv[i].data, call->argv[i].len_bytes, NULL);
         if (directive != NULL &&
             (strcmp(directive->name, "port") == 0 || strcmp(directive->name, "bind") == 0))
             return true;
@@ -87,7 +88,7 @@ void control_config_set(struct call *call, struct gather_part *part)
     bool local = part->number != 0;
 
     part->number = 0; /* then: 1 if it is done and the reply is in the part */
-    if (words != NULL && sets_listeners(words, count)) {
+    if (words != NULL && waits_config_set(call)) {
         part->number = 1;
         if (control->configure(call->node->control, words, count, local, text) < 0)
             reply_config_error(&part->memory.reply, text);
@@ -130,6 +131,12 @@ void cmd_config_set(struct call *call)
 
 /* ---- REWRITE ---- */
 
+bool waits_config_rewrite(const struct call *call)
+{
+    (void)call;
+    return true;
+}
+
 void control_config_rewrite(struct call *call, struct gather_part *part)
 {
     char text[CONFIG_REASON_MAX];
@@ -143,7 +150,7 @@ void control_config_rewrite(struct call *call, struct gather_part *part)
 void cmd_config_rewrite(struct call *call)
 {
     if (call->part_count == 0)
-        reply_error(call->reply, "CONFIG REWRITE waits for the disk, which a transaction must not");
+        reply_error(call->reply, "CONFIG REWRITE needs the control thread");
     else
         reply_memory_move(&call->parts[0].memory, call->reply);
 }

@@ -88,6 +88,11 @@ static bool is_journal(const struct call *call)
     return call->argc == 3 && call_option(call, 1, "journal");
 }
 
+bool waits_debug(const struct call *call)
+{
+    return is_journal(call);
+}
+
 /* Every slot of the node is on loan to the call meanwhile, so that no command changes anything. */
 void control_debug(struct call *call, struct gather_part *part)
 {
@@ -118,7 +123,7 @@ void debug_journal(struct call *call)
     if (!is_journal(call))
         call_syntax_error(call);
     else if (call->part_count == 0)
-        reply_error(call->reply, "DEBUG JOURNAL waits for a file, which a transaction must not");
+        reply_error(call->reply, "DEBUG JOURNAL needs the control thread");
     else
         reply_memory_move(&call->parts[0].memory, call->reply);
 }

@@ -67,6 +67,7 @@ struct job {
     uint32_t gathers_open;
     struct control_ask
         *control_ask; /* client/execute.c: of a command that asks the control thread */
+    struct afterwards *afterwards; /* client/execute.c: of a transaction with such commands */
     bool begun;       /* watches checked and removed; false when it comes home: it was refused */
     bool dropped;     /* a watched key had changed: nothing was run */
     struct reply_memory reply, walk;

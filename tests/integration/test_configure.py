@@ -4,7 +4,7 @@ import signal
 import socket
 import time
 
-from harness.resp import Conn, Err, encode
+from harness.resp import Conn, Err, encode, info_fields
 from harness.runner import case
 from harness.server import free_ports, poll, run_to_end
 
@@ -146,18 +146,36 @@ def test_core_ports_follow_the_port(t):
     server.stop()
 
 
-@case(workers=(1, 4), pollux=True)
-def test_transactions_do_not_wait(t):
-    """What waits for all workers or for the disk is refused inside EXEC; the rest is not."""
+@case(workers=(1, 4), drivers="each")
+def test_transactions_set_and_rewrite(t):
+    """As Sentinel sends them: what waits for all workers or for the disk works inside EXEC too."""
     server = t.start(config_text="timeout 5\n")
-    conn = t.connect(server)
-    replies = conn.pipe([("MULTI",), ("CONFIG", "SET", "port", free_ports()),
-                         ("CONFIG", "REWRITE",), ("CONFIG", "SET", "timeout", 77),
-                         ("CONFIG", "GET", "timeout"), ("EXEC",)])[-1]
-    assert replies[0].startswith(PROBLEM % b"port") and isinstance(replies[1], Err), replies
-    assert replies[2:] == [b"OK", [b"timeout", b"77"]], replies
-    assert conn.must("CONFIG", "GET", "port")[1] == str(server.port).encode()
-    assert conn.must("CONFIG", "REWRITE") == b"OK"
+    conn, other = t.connect(server), t.connect(server)
+    port = free_ports()
+    replies = conn.pipe([("MULTI",), ("SET", "a", 1), ("CONFIG", "SET", "timeout", 77),
+                         ("CONFIG", "SET", "port", port), ("CONFIG", "GET", "timeout"),
+                         ("CONFIG", "REWRITE"), ("INCR", "a"), ("CONFIG", "SET", "port", "x"),
+                         ("MGET", "a", "b", "c"), ("EXEC",), ("GET", "a")])
+    inside = replies[-2]
+    assert inside[:6] == [b"OK", b"OK", b"OK", [b"timeout", b"77"], b"OK", 2], inside
+    assert inside[6].startswith(PROBLEM % b"port"), inside
+    assert inside[7:] == [[b"2", None, None]] and replies[-1] == b"2", replies
+    assert conn.must("CONFIG", "GET", "port")[1] == str(port).encode()
+    assert answers(port)
+    with open(os.path.join(server.directory, "test.conf"), encoding="utf-8") as source:
+        written = source.read().split("\n")
+    assert f"port {port}" in written and "timeout 77" in written, written
+    # Whoever leaves before the answer takes nothing down.
+    for _ in range(20):
+        with Conn(("127.0.0.1", port)) as leaving:
+            leaving.send("MULTI")
+            leaving.send("INCR", "a")
+            leaving.send("CONFIG", "REWRITE")
+            leaving.send("EXEC")
+    poll(lambda: info_fields(other.must("INFO", "clients"))["connected_clients"] == "2", 5,
+         what="their end")
+    assert 2 <= int(other.must("GET", "a")) <= 22
+    assert other.must("CONFIG", "SET", "port", server.port) == b"OK"
     server.stop()
 
 
