@@ -125,7 +125,7 @@ bool isn_cookie_check(const struct isn *isn, const struct net_flow *flow, uint32
     /* The two bits tell this period from the last three; only the last one is young enough. */
     unsigned age = ((unsigned)period - (number >> PERIOD_SHIFT)) & 3;
 
-    if (now_us >= isn->cookies_until_us || age > 1 || age > period)
+    if (now_us >= isn->cookies_until_us || age > 1)
         return false;
     if (cookie_hash(isn, flow, seq - 1, period - age, mss, carried) != (number & HASH_MASK))
         return false;

@@ -195,6 +195,24 @@ Test(timers, pulling_in_takes_effect_at_once)
     cr_assert_eq(collect(8), 0);
 }
 
+/* A coarse slot whose only timer was cancelled, and which the clock then enters while nothing is
+ * armed, is no work that was missed. */
+Test(timers, a_cancelled_timer_leaves_nothing_to_do)
+{
+    begin(0, 1);
+    arm(0, 300 * MS);
+    cancel(0);
+    trial.now_us = 400 * MS;
+    cr_assert_eq(collect(8), 0);
+    arm(1, 410 * MS);
+    cr_assert_eq(timers_next_us(&trial.wheel), 410 * MS);
+    trial.now_us = 405 * MS;
+    cr_assert_eq(collect(8), 0);
+    cr_assert_eq(timers_next_us(&trial.wheel), 410 * MS);
+    trial.now_us = 410 * MS;
+    cr_assert_eq(collect(8), 1);
+}
+
 Test(timers, a_deadline_beyond_the_span_is_cut_to_it)
 {
     begin(5 * MS, 1);
