@@ -425,10 +425,12 @@ void tcp_syn_cache_run(struct net *net)
 
 /* ---- active ----------------------------------------------------------------------------------- */
 
-void tcp_open(struct net *net, struct net_conn *conn)
+void tcp_open(struct net *net, struct net_conn *conn, const struct timewait_entry *last)
 {
     uint32_t iss = isn_sequence(&net->isn, &conn->flow, net->now_us);
 
+    if (last != NULL)
+        iss = timewait_iss(last, iss);
     conn->state = NET_STATE_SYN_SENT;
     conn->ts_offset = isn_timestamp_offset(&net->isn, &conn->flow);
     conn->path_mtu = net->mtu;

@@ -31,6 +31,16 @@ static void set_room(struct packet *packet, const uint8_t *payload_end)
     packet->mark = used < PACKET_DATA_MAX ? PACKET_DATA_MAX - (uint32_t)used : 0;
 }
 
+/* The last packets are for those who read at once, or nothing could be received any more, no
+ * acknowledgment either. It is not acknowledged, so it comes again. */
+static bool must_drop(struct net *net, const struct net_conn *conn)
+{
+    if (!net->scarce || (conn->flags & CONN_PAUSED) == 0)
+        return false;
+    net_count(&net->counters.rx_no_memory, 1);
+    return true;
+}
+
 /* ---- the common case -------------------------------------------------------------------------- */
 
 /* In-order data or a plain ACK on an established connection with nothing odd about it (Van
@@ -63,7 +73,7 @@ static bool predicted(struct net *net, struct net_conn *conn, struct packet *pac
         return false;
     }
     conn->heard_ms = net_now_ms(net);
-    if (!tcp_ack_segment(net, conn, frame, &options) || len == 0) {
+    if (!tcp_ack_segment(net, conn, frame, &options) || len == 0 || must_drop(net, conn)) {
         drop(net, packet);
         return true;
     }
@@ -230,7 +240,7 @@ static void take_payload(struct net *net, struct net_conn *conn, struct packet *
         fin = false;
         ack_now(net, conn);
     }
-    if (nobody_reads(net, conn, len)) {
+    if (nobody_reads(net, conn, len) || (len > 0 && must_drop(net, conn))) {
         drop(net, packet);
         return;
     }

@@ -13,6 +13,8 @@ enum {
     MTU_MIN = 576,
     TIME_WAIT_A_POLL = 64,
     LIMBO_US = 1000,
+    TIMEOUT_MAX_S = 20 * 24 * 3600,
+    POOL_LAST_PART = 16,
     RETRY_US = 100, /* for packets or room at the port, when nothing else calls for a poll */
 };
 
@@ -24,6 +26,18 @@ static void set_default(uint32_t *option, uint32_t value)
 {
     if (*option == 0)
         *option = value;
+}
+
+/* Deadlines are kept in milliseconds modulo 2^32 and compared as less than half of that away. */
+static void cap(uint32_t *seconds)
+{
+    if (*seconds > TIMEOUT_MAX_S)
+        *seconds = TIMEOUT_MAX_S;
+}
+
+static uint32_t keepalive_interval_s(uint32_t keepalive_s)
+{
+    return keepalive_s / 3 + (keepalive_s < 3);
 }
 
 static int take_options(struct net *net, const struct net_options *options)
@@ -42,7 +56,11 @@ static int take_options(struct net *net, const struct net_options *options)
     set_default(&own->fin_wait2_s, 60);
     set_default(&own->ack_delay_us, 40000);
     if (own->keepalive_interval_s == 0)
-        own->keepalive_interval_s = own->keepalive_s / 3 + (own->keepalive_s < 3);
+        own->keepalive_interval_s = keepalive_interval_s(own->keepalive_s);
+    cap(&own->keepalive_s);
+    cap(&own->keepalive_interval_s);
+    cap(&own->user_timeout_s);
+    cap(&own->fin_wait2_s);
     if (own->connections_max > FLOWS_CAPACITY_MAX || own->half_open_max > SYNCACHE_CAPACITY_MAX ||
         own->time_wait_max > TIMEWAIT_CAPACITY_MAX || own->ack_delay_us > 500000 ||
         own->receive_bytes > 1u << 30)
@@ -327,7 +345,7 @@ static void set_window_limit(struct net *net)
 
     if (free_packets >= total / 2)
         net->window_limit = full;
-    else if (free_packets < total / 16)
+    else if (free_packets < total / POOL_LAST_PART)
         net->window_limit = 0;
     else
         net->window_limit = (uint32_t)((uint64_t)full * free_packets / (total / 2 + 1));
@@ -341,6 +359,7 @@ static void receive(struct net *net, struct packet **packets, unsigned count)
     uint64_t hashes[NET_BURST] = {0};
     uint64_t bytes = 0;
 
+    net->scarce = packet_available(net->port) < net->packets_total / POOL_LAST_PART;
     for (unsigned i = 0; i < count; i++)
         __builtin_prefetch(packets[i]->data);
     for (unsigned i = 0; i < count; i++) {
@@ -348,6 +367,8 @@ static void receive(struct net *net, struct packet **packets, unsigned count)
         if (wire_parse(packets[i]->data, packets[i]->len, &frames[i]) == FRAME_TCP) {
             hashes[i] = net_flow_hash(&net->key, &frames[i].flow);
             flows_prefetch(&net->flows, hashes[i]);
+            if (packets[i]->flags & PACKET_VLAN)
+                frames[i].vlan = packets[i]->vlan & 0xfff;
         }
     }
     for (unsigned i = 0; i < count; i++)
@@ -441,6 +462,22 @@ uint64_t net_next_deadline_us(const struct net *net)
     if (net->sendpool.limbo != NULL && next > net->now_us + LIMBO_US)
         next = net->now_us + LIMBO_US;
     return next == TIMERS_NEVER ? NO_DEADLINE : next;
+}
+
+void net_set_keepalive(struct net *net, uint32_t keepalive_s)
+{
+    net->options.keepalive_s = keepalive_s;
+    net->options.keepalive_interval_s = keepalive_interval_s(keepalive_s);
+}
+
+void net_announce(struct net *net)
+{
+    for (unsigned i = 0; i < net->link.address_count; i++) {
+        struct packet *packet = net_link_announce(&net->link, i);
+
+        if (packet != NULL)
+            net_transmit(net, packet);
+    }
 }
 
 /* ---- listeners -------------------------------------------------------------------------------- */

@@ -5,7 +5,7 @@ static const char *check_queue(const struct net_conn *conn)
 {
     const struct sendqueue *queue = &conn->queue;
     const struct packet *last = NULL;
-    uint32_t seq = queue->head != NULL ? queue->head->seq : queue->end_seq, bytes = 0;
+    uint32_t seq = queue->head != NULL ? queue->head->seq : queue->end_seq, bytes = 0, packets = 0;
     uint64_t unsent = 0;
     bool is_unsent = false;
 
@@ -26,6 +26,7 @@ static const char *check_queue(const struct net_conn *conn)
         if (is_unsent)
             unsent += segment_payload(at);
         bytes += segment_payload(at);
+        packets++;
         seq += at->seg_len;
         last = at;
     }
@@ -38,6 +39,8 @@ static const char *check_queue(const struct net_conn *conn)
     if (queue->unsent == NULL && conn->state >= NET_STATE_ESTABLISHED &&
         queue->end_seq != conn->recovery.nxt)
         return "SND.NXT is not the end of what was sent";
+    if (packets != queue->packets)
+        return "the send queue's count of segments is wrong";
     if (bytes != queue->packet_bytes)
         return "the send queue's sum of payload is wrong";
     for (const struct send_piece *piece = queue->piece; piece != NULL; piece = piece->next)

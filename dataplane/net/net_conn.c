@@ -6,7 +6,11 @@
 #include "dataplane/net/net.h"
 #include "dataplane/net/net_inside.h"
 
-enum { PORT_FIRST = 49152, PORTS = 65536 - PORT_FIRST }; /* RFC 6335 section 6 */
+enum {
+    PORT_FIRST = 49152, /* RFC 6335 section 6 */
+    PORTS = 65536 - PORT_FIRST,
+    REUSE_AFTER_MS = 2, /* of TIME-WAIT */
+};
 
 /* ---- events ----------------------------------------------------------------------------------- */
 
@@ -142,7 +146,7 @@ uint8_t *net_reserve(struct net *net, struct net_conn *conn, size_t len, size_t 
             return queue->tail->data + queue->tail->len;
         }
         /* With some room left the bytes are copied, for the sake of full segments. */
-        struct packet *packet = tail_room == 0 ? sendpool_alloc(&net->sendpool) : NULL;
+        struct packet *packet = tail_room == 0 ? sendpool_alloc(&net->sendpool, queue) : NULL;
         if (packet != NULL) {
             packet->len = 0;
             packet->state = 0;
@@ -235,6 +239,16 @@ void net_resume(struct net *net, struct net_conn *conn)
 
 /* ---- opening and closing ---------------------------------------------------------------------- */
 
+/* A flow in TIME-WAIT may be opened anew from here if timestamps tell its segments apart: ours have
+ * moved on since (RFC 6191, for the side that opens). */
+static bool may_reuse(const struct net *net, const struct timewait_entry *entry)
+{
+    int32_t left_ms = (int32_t)(entry->deadline_ms - net_now_ms(net));
+
+    return (entry->flags & TIMEWAIT_TIMESTAMPS) != 0 && !net->options.no_timestamps &&
+           left_ms < TIMEWAIT_MS - REUSE_AFTER_MS;
+}
+
 static int choose_port(struct net *net, struct net_flow *flow, uint16_t wanted, uint64_t *hash)
 {
     uint32_t start = (uint32_t)net->options.random(net->options.random_arg);
@@ -242,8 +256,11 @@ static int choose_port(struct net *net, struct net_flow *flow, uint16_t wanted, 
     for (unsigned i = 0; i < (wanted != 0 ? 1 : PORTS); i++) {
         flow->local_port = wanted != 0 ? wanted : (uint16_t)(PORT_FIRST + (start + i) % PORTS);
         *hash = net_flow_hash(&net->key, flow);
-        if (net_lookup(net, flow, *hash) == NULL && timewait_find(&net->timewait, *hash) == NULL &&
-            syncache_find(&net->syncache, *hash, flow) == NULL)
+        const struct timewait_entry *last = timewait_find(&net->timewait, *hash);
+
+        if (net_lookup(net, flow, *hash) == NULL &&
+            syncache_find(&net->syncache, *hash, flow) == NULL &&
+            (last == NULL || may_reuse(net, last)))
             return 0;
     }
     return wanted != 0 ? -EADDRINUSE : -EADDRNOTAVAIL;
@@ -271,7 +288,10 @@ int net_connect(struct net *net, const struct net_endpoint *to, uint16_t local_p
     if (conn == NULL)
         return -ENFILE;
     conn->stream.user = user;
-    tcp_open(net, conn);
+    struct timewait_entry *last = timewait_find(&net->timewait, hash);
+    tcp_open(net, conn, last);
+    if (last != NULL)
+        timewait_remove(&net->timewait, last);
     *made = conn;
     return 0;
 }

@@ -55,8 +55,9 @@ struct net {
     uint32_t conn_count;
     struct net_conn *dying; /* CLOSED was told: freed at the next poll */
 
-    uint32_t window_limit;         /* bytes a connection may be offered, by the pool's headroom */
-    uint32_t packets_total;        /* free in the pool when the stack was made */
+    bool scarce;            /* the pool is nearly empty: nothing is kept for who does not read */
+    uint32_t window_limit;  /* bytes a connection may be offered, by the pool's headroom */
+    uint32_t packets_total; /* free in the pool when the stack was made */
     uint32_t out_of_order_packets; /* held in all connections */
     uint32_t out_of_order_max;
     uint16_t mtu;
@@ -196,8 +197,8 @@ void tcp_half_open_segment(struct net *net, struct syncache_entry *entry, struct
                            const struct frame *frame, uint64_t hash);
 /* SYN-ACKs to be sent again. */
 void tcp_syn_cache_run(struct net *net);
-/* An active open begins. */
-void tcp_open(struct net *net, struct net_conn *conn);
+/* An active open begins. `last`: what is left of the flow's last connection, or NULL. */
+void tcp_open(struct net *net, struct net_conn *conn, const struct timewait_entry *last);
 void tcp_syn_sent_segment(struct net *net, struct net_conn *conn, const struct frame *frame);
 /* It waits, or no longer, for a MAC to send its SYN to. */
 void tcp_waits_mac(struct net *net, struct net_conn *conn, bool waits);

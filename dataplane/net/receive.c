@@ -167,7 +167,7 @@ void tcp_sack_told(struct net *net, struct net_conn *conn)
 
 static bool may_keep(const struct net *net, const struct tcp_reorder *reorder, uint32_t len)
 {
-    return reorder->packets < NET_OUT_OF_ORDER_PACKETS &&
+    return !net->scarce && reorder->packets < NET_OUT_OF_ORDER_PACKETS &&
            reorder->bytes + len <= NET_OUT_OF_ORDER_BYTES &&
            net->out_of_order_packets < net->out_of_order_max;
 }

@@ -38,9 +38,14 @@ static void piece_put(struct sendpool *pool, struct send_piece *piece)
     free(piece);
 }
 
-struct packet *sendpool_alloc(struct sendpool *pool)
+struct packet *sendpool_alloc(struct sendpool *pool, const struct sendqueue *queue)
 {
-    if (packet_available(pool->port) <= pool->reserve)
+    unsigned available = packet_available(pool->port);
+
+    if (available <= pool->reserve)
+        return NULL;
+    if (queue->packets >= SENDQUEUE_PACKETS_SURE &&
+        queue->packets > (available - pool->reserve) / SENDQUEUE_SHARE)
         return NULL;
     return packet_alloc(pool->port);
 }
@@ -113,6 +118,7 @@ void sendqueue_fini(struct sendpool *pool, struct sendqueue *queue)
     drop_pieces(pool, queue);
     queue->tail = queue->unsent = NULL;
     queue->packet_bytes = 0;
+    queue->packets = 0;
 }
 
 void sendqueue_drop_unsent(struct sendpool *pool, struct sendqueue *queue)
@@ -135,6 +141,7 @@ void sendqueue_drop_unsent(struct sendpool *pool, struct sendqueue *queue)
         struct packet *next = segment->next;
 
         queue->packet_bytes -= segment_payload(segment);
+        queue->packets--;
         sendpool_drop(pool, segment);
         segment = next;
     }
@@ -185,6 +192,7 @@ void sendqueue_push(struct sendqueue *queue, struct packet *packet)
         queue->unsent = packet;
     queue->end_seq += packet->seg_len;
     queue->packet_bytes += packet->seg_len;
+    queue->packets++;
 }
 
 /* Copies without a look at the pieces that wait. */
@@ -197,7 +205,7 @@ static size_t copy(struct sendpool *pool, struct sendqueue *queue, const uint8_t
         size_t part = len - done;
 
         if (room == 0) {
-            struct packet *packet = sendpool_alloc(pool);
+            struct packet *packet = sendpool_alloc(pool, queue);
 
             if (packet == NULL)
                 break;
@@ -268,7 +276,7 @@ static void piece_done(struct sendpool *pool, struct sendqueue *queue)
 static int advance_pinned(struct sendpool *pool, struct sendqueue *queue, uint32_t mss)
 {
     struct send_piece *piece = queue->piece;
-    struct packet *segment = sendpool_alloc(pool);
+    struct packet *segment = sendpool_alloc(pool, queue);
     uint32_t len = piece->len < mss ? (uint32_t)piece->len : mss;
 
     if (segment == NULL)
@@ -366,6 +374,7 @@ int sendqueue_split(struct sendpool *pool, struct sendqueue *queue, struct packe
         segment->more_len = len;
     else
         segment->len = (uint16_t)(segment->len - (payload - len));
+    queue->packets++;
     if (queue->tail == segment)
         queue->tail = rest;
     return 0;
@@ -431,6 +440,7 @@ uint32_t sendqueue_acked(struct sendpool *pool, struct sendqueue *queue, uint32_
             break;
         queue->head = segment->next;
         bytes += segment_payload(segment);
+        queue->packets--;
         sendpool_drop(pool, segment);
     }
     if (queue->head == NULL)

@@ -22,6 +22,9 @@ enum {
     SENDQUEUE_PACKET_BYTES_MAX = 65536, /* payload in packets; what is beyond waits in pieces */
     SENDQUEUE_PINNED_MIN = 16384,       /* pieces of this size are sent where they lie */
     SENDQUEUE_LIMBO_WORK = 64,          /* packets looked at by one sendpool_poll */
+    SENDQUEUE_PACKETS_SURE = 16, /* packets that a queue may have as long as there are any ... */
+    SENDQUEUE_SHARE = 4,         /* ... and beyond that a quarter of what is free for queues: a few
+                                  * that are never acknowledged leave packets for all others */
 };
 
 /* Bits of packet->state that are the queue's; the low 16 are those of loss recovery. */
@@ -55,10 +58,11 @@ struct sendqueue {
     struct send_piece *piece, *piece_last;
     uint32_t end_seq;      /* behind the last segment */
     uint32_t packet_bytes; /* payload of all segments */
+    uint32_t packets;      /* segments */
 };
 
-/* A packet for payload, unless the pool is down to its reserve. */
-struct packet *sendpool_alloc(struct sendpool *pool);
+/* A packet for payload, unless the pool is down to its reserve or the queue has its share. */
+struct packet *sendpool_alloc(struct sendpool *pool, const struct sendqueue *queue);
 /* Lets go of a segment; pinned memory waits in limbo while the device has it. */
 void sendpool_drop(struct sendpool *pool, struct packet *segment);
 /* Releases what the device has let go of. */
