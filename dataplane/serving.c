@@ -44,6 +44,8 @@ void worker_unlisten(struct worker *worker, uint32_t set)
 
 void worker_set_keepalive(struct worker *worker, unsigned keepalive_s)
 {
+    if (worker->driver->set_keepalive != NULL)
+        worker->driver->set_keepalive(worker->stream, keepalive_s);
     for (uint32_t i = 0; i < worker->listener_count; i++)
         if (worker->listeners[i].fd >= 0)
             (void)socket_set_options(worker->listeners[i].fd,

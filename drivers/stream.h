@@ -105,6 +105,8 @@ struct stream_driver {
      * drivers of kernel sockets. */
     int (*listen_port)(struct stream *stream, uint16_t port, uint32_t listener_id);
     int (*unlisten)(struct stream *stream, uint32_t listener_id);
+    /* Keepalive of connections accepted on ports from now on. NULL as above: sockets inherit it. */
+    void (*set_keepalive)(struct stream *stream, unsigned keepalive_s);
     /* Takes over a connected socket; STREAM_ACCEPTED follows at a later poll. Closes fd on
      * failure. */
     int (*adopt)(struct stream *stream, int fd, uint32_t listener_id);

@@ -141,6 +141,12 @@ int net_listen(struct net *net, uint16_t tcp_port, uint32_t listener_id);
 /* Half-open connections of it are forgotten; established ones stay. -ENOENT. */
 int net_unlisten(struct net *net, uint16_t tcp_port);
 
+/* Keepalive from now on, as in the options; with 0 before, only connections to come have it. */
+void net_set_keepalive(struct net *net, uint32_t keepalive_s);
+/* Tells all neighbours of the local addresses, as their caches may hold a former owner's MAC. The
+ * frames go with the next flush. */
+void net_announce(struct net *net);
+
 /* Opens a connection from the first local address of its family; NET_CONNECTED or NET_CLOSED
  * follows. `local_port` 0: any free one of 49152 to 65535. -EADDRINUSE, -EADDRNOTAVAIL, -ENFILE,
  * -ENOMEM, -EINVAL. */

@@ -214,6 +214,14 @@ static void sn_notify_drained(struct stream *base, struct stream_conn *conn)
         net_notify_drained(stream->net, net_stream_conn(conn));
 }
 
+static void sn_set_keepalive(struct stream *base, unsigned keepalive_s)
+{
+    struct sn_stream *stream = sn_of(base);
+
+    if (stream->net != NULL)
+        net_set_keepalive(stream->net, keepalive_s);
+}
+
 /* ---- listeners ------------------------------------------------------------------------------- */
 
 static int sn_listen(struct stream *base, int fd, uint32_t listener_id, bool hand_over)
@@ -539,6 +547,8 @@ static int make_net(struct sn_stream *stream, const struct stream_options *optio
             config->dpdk_congestion == CONFIG_CONGESTION_NEWRENO ? NET_NEWRENO : NET_CUBIC,
     };
     result = net_create(&stream->net, &net);
+    if (result == 0 && !net.kernel_path)
+        net_announce(stream->net); /* goes with the first poll */
     if (result == -ENOMEM && options->error != NULL)
         snprintf(options->error, STREAM_ERROR_MAX, "no memory for the network stack");
     return result;
@@ -575,6 +585,7 @@ const struct stream_driver stream_net = {
     .listen = sn_listen,
     .listen_port = sn_listen_port,
     .unlisten = sn_unlisten,
+    .set_keepalive = sn_set_keepalive,
     .adopt = sn_adopt,
     .poll = sn_poll,
     .wake = sn_wake,

@@ -347,6 +347,31 @@ Test(stream_net, a_listener_is_replaced_on_its_own_port)
     end(world);
 }
 
+Test(stream_net, tells_its_neighbours_who_it_is)
+{
+    struct world *world = begin_usual();
+    struct packet *packet;
+    struct stream_event events[4];
+
+    cr_assert_eq(stream_net.poll(world->stream, events, 4, 0), 0);
+    cr_assert_eq(packet_receive(&world->client_port.base, &packet, 1), 1);
+    cr_assert_eq(packet->data[12] << 8 | packet->data[13], 0x0806);
+    packet_release(&world->client_port.base, packet);
+    end(world);
+}
+
+Test(stream_net, keepalive_begins_when_it_is_set)
+{
+    struct world *world = begin_usual();
+
+    stream_net.set_keepalive(world->stream, 1);
+    call(world, PORT);
+    UNTIL(world, world->connected && world->accepted != NULL);
+    UNTIL(world, atomic_load(&stream_net_counters(world->stream)->tx_probes) > 0);
+    cr_assert_not(world->client_closed);
+    end(world);
+}
+
 /* ---- waiting ---- */
 
 static void *wake_soon(void *arg)
