@@ -89,8 +89,10 @@ bool tcp_ack_segment(struct net *net, struct net_conn *conn, const struct frame 
         /* Overtaken by a later one; its payload may be new. */
         return true;
     }
-    /* With nothing in flight only a duplicate that is reported has anything to say. */
-    if (recovery->nxt == recovery->una && (options->present & TCP_OPTION_SACK) == 0) {
+    /* With nothing in flight only duplicates have anything to say: one that is reported, or the bare
+     * second answer to a tail loss probe. */
+    if (recovery->nxt == recovery->una && (options->present & TCP_OPTION_SACK) == 0 &&
+        !recovery->probe_out) {
         take_window(net, conn, frame);
         return true;
     }
