@@ -161,26 +161,3 @@ char *net_endpoint_format(const struct net_endpoint *endpoint, char *text, size_
         snprintf(text, size, v4 ? "%s:%u" : "[%s]:%u", address, endpoint->port);
     return text;
 }
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-int net_mac_parse(const char *text, uint8_t mac[6])
-{
-    uint8_t parsed[6];
-
-    for (unsigned i = 0; i < 6; i++, text += 3) {
-        int high = hex_digit(text[0]), low = high < 0 ? -1 : hex_digit(text[1]);
-
-        if (low < 0 || text[2] != (i < 5 ? ':' : '\0'))
-            return -EINVAL;
-        parsed[i] = (uint8_t)(high << 4 | low);
-    }
-    memcpy(mac, parsed, 6);
-    return 0;
-}

@@ -138,7 +138,4 @@ int net_prefix_parse(const char *text, struct net_prefix *prefix);
 char *net_address_format(const struct net_address *address, char *text, size_t size);
 /* "10.9.0.1:6379", "[2001:db8::1]:6379". Returns `text`. */
 char *net_endpoint_format(const struct net_endpoint *endpoint, char *text, size_t size);
-/* A link-layer address as "02:00:00:00:00:01": 0 or -EINVAL. */
-int net_mac_parse(const char *text, uint8_t mac[6]);
-
 #endif

@@ -57,10 +57,3 @@ uint64_t checksum_sum(const void *data, size_t len)
         odd = checksum_add(odd, load_rest(from, len & 7));
     return checksum_add(even, odd);
 }
-
-uint64_t checksum_copy(void *to, const void *from, size_t len)
-{
-    /* The second pass finds every line in the nearest cache. */
-    memcpy(to, from, len);
-    return checksum_sum(to, len);
-}

@@ -1,8 +1,8 @@
 /* The Internet checksum (RFC 1071), in plain C, a word at a time.
- * Purpose:   sum pieces of a packet once, each where it lies, and join the sums.
+ * Purpose:   sum the headers and the payload of a packet, each where it lies.
  * Sums:      a `sum` is a 64-bit one's-complement sum of 16-bit words in memory order, not yet
- *            folded; sums of pieces are added by checksum_join, which knows that a piece behind an
- *            odd number of bytes counts with its bytes swapped (RFC 1071 section 2).
+ *            folded. Those of pieces are added with checksum_add; all but the last piece have an
+ *            even length, as headers do.
  * Ownership: none. Threading: any. Errors: none. */
 #ifndef DATAPLANE_NET_CHECKSUM_H
 #define DATAPLANE_NET_CHECKSUM_H
@@ -42,17 +42,6 @@ static inline uint16_t checksum_finish(uint64_t sum)
 
 /* The sum of `len` bytes. */
 uint64_t checksum_sum(const void *data, size_t len);
-/* The same, copying the bytes to `to` on the way. */
-uint64_t checksum_copy(void *to, const void *from, size_t len);
-
-/* The sum of a first piece of `first_len` bytes followed by a second one. */
-static inline uint64_t checksum_join(uint64_t first, size_t first_len, uint64_t second)
-{
-    if (first_len & 1)
-        second = second << 8 | second >> 56; /* swaps the bytes of each word; the carry agrees */
-    return checksum_add(first, second);
-}
-
 /* The pseudo-header of RFC 9293 section 3.1 or RFC 8200 section 8.1: `len` is that of the upper
  * layer's header and payload. The order of the addresses does not matter. */
 static inline uint64_t checksum_pseudo4(const struct net_address *a, const struct net_address *b,
@@ -80,13 +69,6 @@ static inline uint64_t checksum_pseudo(const struct net_address *a, const struct
 {
     return net_address_is_v4(a) ? checksum_pseudo4(a, b, protocol, len)
                                 : checksum_pseudo6(a, b, protocol, len);
-}
-
-/* The checksum field of a packet in which the 16-bit word `old` became `new` (all as they stand in
- * memory; RFC 1624 section 3). */
-static inline uint16_t checksum_adjust(uint16_t checksum, uint16_t old, uint16_t new)
-{
-    return checksum_finish((uint64_t)(uint16_t)~checksum + (uint16_t)~old + new);
 }
 
 #endif

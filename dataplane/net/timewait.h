@@ -39,7 +39,7 @@ struct timewait {
     struct flows flows;
     uint32_t free, fresh; /* freed entries; the first that was never used */
     uint32_t used, capacity;
-    uint64_t evicted, reused;
+    uint64_t evicted;
 };
 
 /* `capacity`: 1 to TIMEWAIT_CAPACITY_MAX. Memory is taken as entries are first used.

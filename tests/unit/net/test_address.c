@@ -155,20 +155,6 @@ Test(address, has_a_solicited_group_and_its_mac)
     cr_assert_arr_eq(mac, want, 6);
 }
 
-Test(address, macs_are_read)
-{
-    const uint8_t want[6] = {0x02, 0, 0xab, 0xCD, 0, 0x1f};
-    static const char *const wrong[] = {
-        "",   "02:00:ab:cd:00",    "02:00:ab:cd:00:1f:", "02",
-        "0g", "02-00-ab-cd-00-1f", "2:0:ab:cd:0:1f",     "02:00:ab:cd:00:1"};
-    uint8_t mac[6];
-
-    cr_assert_eq(net_mac_parse("02:00:ab:CD:00:1f", mac), 0);
-    cr_assert_arr_eq(mac, want, 6);
-    for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
-        cr_assert_eq(net_mac_parse(wrong[i], mac), -EINVAL, "%s", wrong[i]);
-}
-
 /* One bit anywhere makes another flow, with another hash. */
 Test(address, flows_differ_in_every_bit)
 {
