@@ -6,7 +6,7 @@
 
 enum {
     RETRIES_MAX = 15,       /* of a segment without an answer */
-    SYN_RETRIES_MAX = 6,    /* RFC 9293 section 3.8.3: at least three minutes; 1 s doubled */
+    SYN_RETRIES_MAX = 7,    /* RFC 9293 section 3.8.3: at least three minutes; 1 s doubled */
     ORPHAN_RETRIES_MAX = 8, /* for a connection that nobody owns any more */
     KEEPALIVE_PROBES = 3,   /* without an answer */
     BLACK_HOLE_RETRIES = 3, /* then packets may be too large for the path (RFC 4821) */

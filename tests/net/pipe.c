@@ -136,6 +136,41 @@ static void send_copy(struct pipe_world *world, const struct pipe_case *wanted, 
     heap_push(world, index);
 }
 
+/* What holds for each segment, whatever becomes of it on the way: the window is never shrunk nor
+ * exceeded (RFC 9293 section 3.8.6), and new data follow the last without a gap. */
+static const char *watch(struct pipe_world *world, unsigned from, const struct segment *segment)
+{
+    struct pipe_view *own = &world->views[from], *other = &world->views[1 - from];
+    bool syn = segment->flags & FRAME_SYN;
+    unsigned shift = !syn && own->scaled_known && other->scaled_known ? own->wscale : 0;
+    uint32_t edge = segment->ack + ((uint32_t)segment->window << shift);
+    uint32_t end = segment->seq + (uint32_t)segment->payload_len;
+
+    if (segment->flags & FRAME_RST)
+        return NULL;
+    if (syn) {
+        own->scaled_known = segment->has_wscale;
+        own->wscale = segment->wscale;
+        own->nxt = segment->seq + 1;
+        if (!(segment->flags & FRAME_ACK))
+            return NULL;
+    }
+    if (own->has_edge && (int32_t)(edge - own->edge) < 0 && !other->fin)
+        return "it shrinks its window";
+    own->edge = edge;
+    own->has_edge = true;
+    /* One byte is a probe. */
+    if (segment->payload_len > 1 && other->has_edge && (int32_t)(end - other->edge) > 0)
+        return "it sends beyond the window";
+    if (segment->payload_len > 0 && (int32_t)(segment->seq - own->nxt) > 0)
+        return "it leaves a gap";
+    if ((int32_t)(end - own->nxt) > 0)
+        own->nxt = end;
+    if (segment->flags & FRAME_FIN)
+        own->fin = true;
+    return NULL;
+}
+
 static bool send_frame(struct pipe_world *world, const struct pipe_case *wanted, unsigned from,
                        const struct port_frame *sent)
 {
@@ -146,6 +181,12 @@ static bool send_frame(struct pipe_world *world, const struct pipe_case *wanted,
     world->sent_frames++;
     if (kind == FRAME_BAD)
         return fail(world, "side %u sent a malformed frame: %s", from, why);
+    if (kind == FRAME_TCP && !world->aborted) {
+        const char *wrong = watch(world, from, &segment);
+
+        if (wrong != NULL)
+            return fail(world, "side %u: %s", from, wrong);
+    }
     if (world->tracing && kind == FRAME_TCP) {
         char text[200];
 
@@ -296,6 +337,7 @@ static bool set_up(struct pipe_world *world, const struct pipe_case *wanted)
     world->random = wanted->seed * UINT64_C(0x2545f4914f6cdd1d) + 1;
     world->conns[0] = world->conns[1] = NULL;
     for (unsigned side = 0; side < 2; side++) {
+        world->views[side] = (struct pipe_view){0};
         world->burst_left[side] = 0;
         world->resume_us[side] = 0;
         world->wrote_all[side] = world->closed_by_us[side] = false;

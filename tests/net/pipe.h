@@ -52,6 +52,12 @@ struct pipe_world {
     uint64_t now_us, offset_us[2];
     uint64_t order;
     uint64_t random;
+    struct pipe_view {
+        bool scaled_known;  /* its SYN was seen */
+        uint8_t wscale;     /* that it asked for */
+        bool has_edge, fin; /* it has offered a window; it has sent its FIN */
+        uint32_t edge, nxt; /* the highest offered, the highest sent */
+    } views[2];
     uint32_t burst_left[2];
     uint64_t burst_end_us[2];
     uint64_t resume_us[2]; /* when a paused side reads on; 0: it reads */

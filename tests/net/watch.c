@@ -80,6 +80,8 @@ static const char *check_payload(struct run *run, const struct peer *peer,
         return "more data than the peer's MSS allows";
     if (at < 1)
         return "data before the stream";
+    if (at > peer->seen && !peer->loose)
+        return "segments are sent out of order";
     if (end > peer->offered_edge && segment->payload_len > 1 && !peer->loose)
         return "data beyond the window that was offered";
     for (size_t i = 0; i < segment->payload_len; i++) {
