@@ -376,6 +376,9 @@ static int64_t rest_us(struct sn_stream *stream, uint64_t now_us, uint64_t until
         uint64_t deadline_us = net_next_deadline_us(stream->net);
         if (stream->idle_us == 0 || now_us - stream->busy_at_us < stream->idle_us)
             return 0;
+        /* What is due at once and was not done in all this quiet waits for the port to take it. */
+        if (deadline_us <= now_us)
+            deadline_us = now_us + SN_REST_MIN_US;
         end_us = deadline_us < end_us ? deadline_us : end_us;
         if (now_us + stream->rest_us < end_us)
             end_us = now_us + stream->rest_us;

@@ -1,5 +1,6 @@
 /* Two packet ports, each of which receives what the other transmits, at once and in order.
- * `lose` drops each Nth frame (0: none); `live` counts packets that are not released yet. */
+ * `lose` drops each Nth frame (0: none), a `stuck` port takes none at all; `live` counts packets that
+ * are not released yet. */
 #ifndef POLLUX_TESTS_UNIT_NET_PAIR_PORT_H
 #define POLLUX_TESTS_UNIT_NET_PAIR_PORT_H
 
@@ -20,6 +21,7 @@ struct pair_port {
     struct packet_port base; /* first */
     struct pair_port *other;
     unsigned first, count, live, lose, sent;
+    bool stuck;
     struct packet *queue[PAIR_QUEUE_MAX]; /* of received ones */
 };
 
@@ -79,6 +81,8 @@ static inline unsigned pair_transmit(struct packet_port *base, struct packet *co
 {
     struct pair_port *port = (struct pair_port *)base, *other = port->other;
 
+    if (port->stuck)
+        return 0;
     for (unsigned i = 0; i < count; i++) {
         bool lost = port->lose != 0 && ++port->sent % port->lose == 0;
         struct packet *copy =

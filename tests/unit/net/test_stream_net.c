@@ -424,6 +424,18 @@ Test(stream_net, a_sleeping_poll_still_sees_frames)
     end(world);
 }
 
+Test(stream_net, it_rests_although_the_port_takes_nothing)
+{
+    struct world *world = begin("dpdk-address 10.9.0.1/24\ndpdk-idle 10\n");
+    struct stream_event events[4];
+
+    world->server_port.stuck = true; /* what it has to say at the start stays with it */
+    uint64_t cpu_ns = clock_thread_cpu_ns();
+    cr_assert_eq(stream_net.poll(world->stream, events, 4, 200000), 0);
+    cr_assert_lt(clock_thread_cpu_ns() - cpu_ns, 100000000);
+    end(world);
+}
+
 Test(stream_net, without_a_port_it_waits_for_mail)
 {
     struct stream_options options = {.connections_max = 10, .may_sleep = true};
