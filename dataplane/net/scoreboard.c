@@ -335,7 +335,7 @@ static bool overtaken(const struct recovery *recovery, const struct packet *pack
 uint32_t scoreboard_detect(struct recovery *recovery, struct packet *queue, uint64_t now_us)
 {
     uint64_t wait_us;
-    uint64_t oldest_us = UINT64_MAX;
+    uint64_t oldest_us = UINT64_MAX, next_us = UINT64_MAX;
     uint32_t before = recovery->lost_bytes;
     struct packet *live = NULL;
 
@@ -365,22 +365,25 @@ uint32_t scoreboard_detect(struct recovery *recovery, struct packet *queue, uint
         }
         if (!scoreboard_in_flight(queue))
             continue;
-        if (overtaken(recovery, queue) && queue->sent_us + wait_us <= now_us) {
+        bool passed = overtaken(recovery, queue);
+        if (passed && queue->sent_us + wait_us <= now_us) {
             scoreboard_lose(recovery, queue);
             continue;
         }
+        if (passed && queue->sent_us < next_us)
+            next_us = queue->sent_us;
         if (live == NULL)
             live = queue;
         if (queue->sent_us < oldest_us)
             oldest_us = queue->sent_us;
         /* What follows was sent first after this one, and again later still. */
-        if (queue->sends == 1 && !overtaken(recovery, queue))
+        if (queue->sends == 1 && !passed)
             break;
     }
     recovery->oldest_us = oldest_us;
     recovery->live = live;
-    if (oldest_us <= recovery->rack_us)
-        recovery->reorder_deadline_us = oldest_us + wait_us;
+    if (next_us != UINT64_MAX)
+        recovery->reorder_deadline_us = next_us + wait_us;
     return recovery->lost_bytes - before;
 }
 

@@ -261,6 +261,22 @@ Test(recovery, a_receiver_that_forgets_what_it_sacked_gets_it_again)
     }
 }
 
+/* Two packets sent again in one instant, of which the first one has arrived: the second is not
+ * overtaken, and no timer may be due for it over and over. */
+Test(recovery, the_reordering_timer_does_not_spin)
+{
+    ten_out();
+    line_ack_echo(&line, 1, 0, 1, (const unsigned[1][2]){{4, 11}});
+    cr_assert_eq(line.recovery.lost_bytes, 3 * LINE_MSS);
+    while (line.recovery.lost_bytes != 0)
+        line_send_packet(&line, recovery_lost(&line.recovery, line_queue(&line)));
+    line_pass(&line, 2 * RTT_US);
+    line_ack(&line, 2);
+    cr_assert_gt(recovery_deadline_us(&line.recovery), line.now_us);
+    line_expire(&line);
+    cr_assert_gt(recovery_deadline_us(&line.recovery), line.now_us);
+}
+
 /* ---- A flood of SACK blocks ---- */
 
 Test(recovery, a_flood_of_holes_costs_what_was_sent_and_no_more)

@@ -408,6 +408,8 @@ static void sender_expire(void)
     else if (order == RECOVERY_PROBE && chance(80))
         path_send((unsigned)(recovery_probe(&line.recovery) - line.packets));
     compare("a timer");
+    cr_assert_gt(recovery_deadline_us(&line.recovery), line.now_us, "seed %lu: a timer spins",
+                 seed.start);
 }
 
 /* One event; false: nothing is left to happen. */
