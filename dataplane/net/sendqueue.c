@@ -231,6 +231,16 @@ size_t sendqueue_copy(struct sendpool *pool, struct sendqueue *queue, const uint
     return copy(pool, queue, data, len, sendqueue_tail_room(queue, mss), mss);
 }
 
+static void append_piece(struct sendpool *pool, struct sendqueue *queue, struct send_piece *piece)
+{
+    if (queue->piece == NULL)
+        queue->piece = piece;
+    else
+        queue->piece_last->next = piece;
+    queue->piece_last = piece;
+    pool->pieces++;
+}
+
 int sendqueue_append(struct sendpool *pool, struct sendqueue *queue, const uint8_t *data,
                      size_t len, void (*release)(void *arg), void *arg)
 {
@@ -240,27 +250,37 @@ int sendqueue_append(struct sendpool *pool, struct sendqueue *queue, const uint8
         return -ENOMEM;
     *piece =
         (struct send_piece){.data = data, .len = len, .release = release, .arg = arg, .refs = 1};
-    if (queue->piece == NULL)
-        queue->piece = piece;
-    else
-        queue->piece_last->next = piece;
-    queue->piece_last = piece;
-    pool->pieces++;
+    append_piece(pool, queue, piece);
     return 0;
 }
 
 int sendqueue_append_copy(struct sendpool *pool, struct sendqueue *queue, const uint8_t *data,
                           size_t len)
 {
-    uint8_t *bytes = malloc(len);
+    struct send_piece *last = queue->piece != NULL ? queue->piece_last : NULL;
+    size_t fits = last == NULL ? 0 : last->room < len ? last->room : len;
+    size_t rest = len - fits;
 
-    if (bytes == NULL)
-        return -ENOMEM;
-    memcpy(bytes, data, len);
-    int status = sendqueue_append(pool, queue, bytes, len, free, bytes);
-    if (status < 0)
-        free(bytes);
-    return status;
+    if (rest > 0) {
+        size_t size = rest < SENDQUEUE_COPY_BYTES ? SENDQUEUE_COPY_BYTES : rest;
+        struct send_piece *piece = malloc(sizeof *piece + size);
+
+        if (piece == NULL)
+            return -ENOMEM;
+        uint8_t *bytes = (uint8_t *)(piece + 1);
+        memcpy(bytes, data + fits, rest);
+        *piece = (struct send_piece){.data = bytes,
+                                     .len = rest,
+                                     .room = (uint32_t)(size - rest),
+                                     .refs = 1};
+        append_piece(pool, queue, piece);
+    }
+    if (fits > 0) {
+        memcpy((uint8_t *)(uintptr_t)last->data + last->len, data, fits);
+        last->len += fits;
+        last->room -= (uint32_t)fits;
+    }
+    return 0;
 }
 
 static void piece_done(struct sendpool *pool, struct sendqueue *queue)

@@ -21,9 +21,10 @@
 enum {
     SENDQUEUE_PACKET_BYTES_MAX = 65536, /* payload in packets; what is beyond waits in pieces */
     SENDQUEUE_PINNED_MIN = 16384,       /* pieces of this size are sent where they lie */
-    SENDQUEUE_LIMBO_WORK = 64,          /* packets looked at by one sendpool_poll */
-    SENDQUEUE_PACKETS_SURE = 16, /* packets that a queue may have as long as there are any ... */
-    SENDQUEUE_SHARE = 4,         /* ... and beyond that a quarter of what is free for queues: a few
+    SENDQUEUE_COPY_BYTES = 16384, /* memory of a piece that holds copies: small ones share it */
+    SENDQUEUE_LIMBO_WORK = 64,    /* packets looked at by one sendpool_poll */
+    SENDQUEUE_PACKETS_SURE = 16,  /* packets that a queue may have as long as there are any ... */
+    SENDQUEUE_SHARE = 4,          /* ... and beyond that a quarter of what is free for queues: a few
                                   * that are never acknowledged leave packets for all others */
 };
 
@@ -40,6 +41,7 @@ struct send_piece {
     size_t len;
     void (*release)(void *arg);
     void *arg;
+    uint32_t room; /* of a copy: bytes behind `len` that may still be written */
     bool pinned;   /* a segment points into it: no copies from here on */
     uint32_t refs; /* the queue's, and one of each segment that points here */
 };
