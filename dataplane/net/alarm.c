@@ -168,7 +168,13 @@ static void timed_out(struct net *net, struct net_conn *conn)
 
 static void recovery_due(struct net *net, struct net_conn *conn)
 {
-    switch (recovery_expired(&conn->recovery, conn->queue.head, net->now_us)) {
+    struct recovery *recovery = &conn->recovery;
+    uint8_t phase = recovery->phase;
+    enum recovery_order order = recovery_expired(recovery, conn->queue.head, net->now_us);
+
+    if (phase == RECOVERY_OPEN && recovery->phase != RECOVERY_OPEN)
+        conn->flags |= CONN_ECN_REDUCED; /* RFC 3168 section 6.1.2: for whatever reason */
+    switch (order) {
     case RECOVERY_NOTHING:
         break;
     case RECOVERY_OUTPUT:

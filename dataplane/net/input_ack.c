@@ -43,7 +43,7 @@ static bool take_news(struct net *net, struct net_conn *conn, const struct recov
         net_count(&net->counters.fast_recoveries, 1);
     if (news->undone)
         net_count(&net->counters.undos, 1);
-    if (news->reduced_for_ecn)
+    if (news->reduced)
         conn->flags |= CONN_ECN_REDUCED;
     if (news->acked_bytes > 0) {
         sendqueue_acked(&net->sendpool, &conn->queue, recovery->una);

@@ -319,24 +319,27 @@ static bool take_duplicate(struct recovery *recovery, const struct scoreboard_ne
     return recovery->undo_resent == 0;
 }
 
-/* RFC 8985 section 7.4.2. */
-static void take_probe(struct recovery *recovery, const struct scoreboard_news *found,
+/* RFC 8985 section 7.4.2. True: the probe has mended a loss, and the window was reduced for it. */
+static bool take_probe(struct recovery *recovery, const struct scoreboard_news *found,
                        uint32_t flight)
 {
     const struct recovery_ack *ack = found->ack;
 
     if (sequence_before(ack->ack, recovery->probe_seq))
-        return;
+        return false;
     if (!recovery->probe_resent ||
-        (found->duplicate && found->duplicate_right == recovery->probe_seq)) {
+        (found->duplicate && found->duplicate_right == recovery->probe_seq) ||
+        (!found->moved && ack->duplicate && ack->sack_count == 0)) {
         recovery->probe_out = false;
-    } else if (sequence_after(ack->ack, recovery->probe_seq)) {
-        recovery->probe_out = false;
-        if (recovery->phase == RECOVERY_OPEN)
-            enter_cwr(recovery, flight);
-    } else if (!found->moved && ack->duplicate && ack->sack_count == 0) {
-        recovery->probe_out = false;
+        return false;
     }
+    if (ack->ack == recovery->probe_seq)
+        return false; /* which of the two is answered shows with the next ACK */
+    recovery->probe_out = false;
+    if (recovery->phase != RECOVERY_OPEN)
+        return false;
+    enter_cwr(recovery, flight);
+    return true;
 }
 
 /* Without SACK, una has moved. True: a partial acknowledgment (RFC 6582 section 3.2, step 3) that
@@ -485,7 +488,7 @@ void recovery_acked(struct recovery *recovery, struct packet *queue, const struc
     add_credit(recovery);
     if (ack->ecn_echo && recovery->phase == RECOVERY_OPEN && flight != 0) {
         enter_cwr(recovery, flight);
-        news->reduced_for_ecn = true;
+        news->reduced = true;
     }
     news->left = queue = scoreboard_acked(recovery, queue, &found);
     if (recovery->sack && ack->sack_count != 0)
@@ -493,8 +496,8 @@ void recovery_acked(struct recovery *recovery, struct packet *queue, const struc
     if (found.moved)
         recovery->timeouts = 0;
     take_sample(recovery, &found);
-    if (recovery->probe_out)
-        take_probe(recovery, &found, flight);
+    if (recovery->probe_out && take_probe(recovery, &found, flight))
+        news->reduced = true;
     if (found.duplicate || recovery->phase >= RECOVERY_REPAIR) {
         if (found.duplicate) {
             news->duplicate_told = true;
@@ -517,6 +520,7 @@ void recovery_acked(struct recovery *recovery, struct packet *queue, const struc
     if (recovery->lost_bytes != 0 && recovery->phase < RECOVERY_REPAIR) {
         enter_repair(recovery, flight);
         news->entered = true;
+        news->reduced = true;
     }
     if (recovery->phase == RECOVERY_REPAIR && (found.bytes != 0 || news->entered))
         reduce(recovery, &found, lost, partial);

@@ -125,7 +125,8 @@ struct recovery_news {
     bool duplicate_told;  /* the ACK carried a DSACK */
     bool entered;         /* fast recovery has begun */
     bool undone;          /* a reduction was taken back */
-    bool reduced_for_ecn; /* CWR is to be set on the next new data (RFC 3168 section 6.1.2) */
+    bool reduced;         /* the window was, for ECN or loss: CWR goes with the next new data (RFC
+                            * 3168 section 6.1.2) */
 };
 
 enum recovery_order {

@@ -695,16 +695,16 @@ Test(recovery, an_ecn_echo_reduces_once_a_round_trip)
 {
     ten_out();
     echo_congestion(3);
-    cr_assert(line.news.reduced_for_ecn);
+    cr_assert(line.news.reduced);
     cr_assert_eq(line.recovery.congestion.cwnd, 5 * LINE_MSS);
     echo_congestion(5);
-    cr_assert_not(line.news.reduced_for_ecn);
+    cr_assert_not(line.news.reduced);
     cr_assert_eq(line.recovery.congestion.cwnd, 5 * LINE_MSS);
     echo_congestion(11);
     cr_assert_eq(line.recovery.phase, RECOVERY_OPEN);
     line_send(&line, 5);
     echo_congestion(12);
-    cr_assert(line.news.reduced_for_ecn);
+    cr_assert(line.news.reduced);
     cr_assert_eq(line.recovery.congestion.cwnd, 2500);
 }
 
