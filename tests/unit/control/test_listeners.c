@@ -135,6 +135,28 @@ Test(listeners, core_ports_past_the_last_port_and_on_the_common_one_are_refused)
     config_destroy(same);
 }
 
+Test(listeners, a_driver_without_sockets_gets_port_numbers)
+{
+    struct config *config = config_of("net-driver dpdk\nbind 203.0.113.7\nport 6379\n"
+                                      "per-core-endpoints yes\nper-core-port-base 7000\n");
+    struct listeners listeners = {0};
+    char error[LISTEN_ERROR_MAX];
+
+    cr_assert_eq(listeners_open_tcp(&listeners, config, 2, LISTENER_SET, &nothing, error), 0, "%s",
+                 error);
+    cr_assert_eq(listeners.count, 4);
+    for (unsigned i = 0; i < 4; i++) {
+        const struct listener *listener = &listeners.items[i];
+        cr_assert_eq(listener->worker, i % 2);
+        cr_assert_eq(listener->fd, -1);
+        cr_assert_eq(listener->port, i < 2 ? 6379 : 7000 + i % 2);
+        cr_assert_eq(listener->id,
+                     LISTENER_SET + (i < 2 ? LISTENER_COMMON : LISTENER_CORE_BASE + i % 2));
+    }
+    listeners_close(&listeners);
+    config_destroy(config);
+}
+
 Test(listeners, only_missing_addresses_is_an_error)
 {
     struct config *config = config_of("bind -203.0.113.7\nport %u\n", free_ports(1));
