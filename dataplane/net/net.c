@@ -15,7 +15,9 @@ enum {
     LIMBO_US = 1000,
     TIMEOUT_MAX_S = 20 * 24 * 3600,
     POOL_LAST_PART = 16,
-    RETRY_US = 100, /* for packets or room at the port, when nothing else calls for a poll */
+    RETRY_DOUBLINGS = 10,
+    RETRY_US =
+        100, /* doubled with each try; for packets or room at the port, when nothing else calls for a poll */
 };
 
 static const uint64_t NO_DEADLINE = UINT64_MAX;
@@ -419,6 +421,10 @@ void net_flush(struct net *net)
         conn = next;
     }
     net->starved = net->dirty != NULL;
+    if (!net->starved)
+        net->starved_flushes = 0;
+    else if (net->starved_flushes < RETRY_DOUBLINGS)
+        net->starved_flushes++;
     if (net->tx_count > 0)
         net_transmit_burst(net);
 }
@@ -453,8 +459,9 @@ uint64_t net_next_deadline_us(const struct net *net)
 
     if ((net->dirty != NULL && !net->starved) || net->ready != NULL || net->dying != NULL)
         return 0;
-    if ((net->starved || net->tx_count > 0) && next > net->now_us + RETRY_US)
-        next = net->now_us + RETRY_US;
+    other = net->now_us + ((uint64_t)RETRY_US << net->starved_flushes);
+    if ((net->starved || net->tx_count > 0) && next > other)
+        next = other;
     other = syncache_next_us(&net->syncache, net->now_us);
     next = other < next ? other : next;
     other = timewait_next_us(&net->timewait, net->now_us);

@@ -86,7 +86,8 @@ struct net {
     size_t reserved_room;
     uint8_t *scratch; /* NET_RESERVE_MAX */
 
-    bool starved; /* what is dirty could not send for want of packets or room */
+    uint8_t starved_flushes; /* in a row; saturates */
+    bool starved;            /* what is dirty could not send for want of packets or room */
     unsigned foreign_count;
     struct packet *foreign[NET_FOREIGN_MAX];
     struct net_counters counters;
