@@ -16,8 +16,7 @@ enum {
     TIMEOUT_MAX_S = 20 * 24 * 3600,
     POOL_LAST_PART = 16,
     RETRY_DOUBLINGS = 10,
-    RETRY_US =
-        100, /* doubled with each try; for packets or room at the port, when nothing else calls for a poll */
+    RETRY_US = 100, /* for packets or room at the port, if nothing else calls for a poll; doubled */
 };
 
 static const uint64_t NO_DEADLINE = UINT64_MAX;
