@@ -55,7 +55,7 @@ enum recovery_bits {
 
 enum recovery_phase {
     RECOVERY_OPEN,   /* nothing is wrong, or not yet known to be */
-    RECOVERY_CWR,    /* window reduced for an ECN echo */
+    RECOVERY_CWR,    /* window reduced for an ECN echo or a loss that a probe has mended */
     RECOVERY_REPAIR, /* fast recovery */
     RECOVERY_TIMEOUT /* after the retransmission timer */
 };
@@ -81,7 +81,6 @@ struct recovery {
     bool resent_stamped; /* resent_ts is valid */
     uint8_t dup_acks;
     uint8_t reo_mult, reo_persist; /* RFC 8985 section 6.2, step 4 */
-    uint8_t blocks_count;          /* of blocks */
     uint16_t credit;
     uint32_t recover;     /* recovery ends when una gets here */
     uint32_t undo_seq;    /* una when it began */
@@ -125,8 +124,9 @@ struct recovery_news {
     bool duplicate_told;  /* the ACK carried a DSACK */
     bool entered;         /* fast recovery has begun */
     bool undone;          /* a reduction was taken back */
-    bool reduced;         /* the window was, for ECN or loss: CWR goes with the next new data (RFC
-                            * 3168 section 6.1.2) */
+    /* The window was reduced, for ECN or loss: CWR goes with the next new data (RFC 3168 section
+     * 6.1.2). Of a reduction in recovery_expired() a change of phase from OPEN tells. */
+    bool reduced;
 };
 
 enum recovery_order {
