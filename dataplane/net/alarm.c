@@ -54,7 +54,7 @@ void tcp_alarm(struct net *net, struct net_conn *conn)
         timers_arm(&net->timers, &conn->timer, next);
 }
 
-/* ---- handshake -------------------------------------------------------------------------------- */
+/* ---- handshake ----------------------------------------------------------------------------- */
 
 static void handshake_due(struct net *net, struct net_conn *conn)
 {
@@ -78,7 +78,7 @@ static void handshake_due(struct net *net, struct net_conn *conn)
     tcp_send_syn(net, conn);
 }
 
-/* ---- window probes ---------------------------------------------------------------------------- */
+/* ---- window probes ------------------------------------------------------------------------- */
 
 static uint64_t persist_us(const struct net_conn *conn)
 {
@@ -146,7 +146,7 @@ static void persist_due(struct net *net, struct net_conn *conn)
     conn->wait_ms = tcp_deadline_ms(net, persist_us(conn));
 }
 
-/* ---- retransmission --------------------------------------------------------------------------- */
+/* ---- retransmission ------------------------------------------------------------------------ */
 
 static void timed_out(struct net *net, struct net_conn *conn)
 {
@@ -189,7 +189,7 @@ static void recovery_due(struct net *net, struct net_conn *conn)
     }
 }
 
-/* ---- idle ------------------------------------------------------------------------------------- */
+/* ---- idle ---------------------------------------------------------------------------------- */
 
 static void keepalive_due(struct net *net, struct net_conn *conn)
 {
@@ -227,7 +227,7 @@ static void idle_due(struct net *net, struct net_conn *conn)
     keepalive_due(net, conn);
 }
 
-/* ---- the timer has fired ---------------------------------------------------------------------- */
+/* ---- the timer has fired ------------------------------------------------------------------- */
 
 static void acks_due(struct net *net, struct net_conn *conn)
 {

@@ -110,7 +110,7 @@ void tcp_orphaned(struct net *net, struct net_conn *conn)
     tcp_alarm(net, conn);
 }
 
-/* ---- TIME-WAIT -------------------------------------------------------------------------------- */
+/* ---- TIME-WAIT ----------------------------------------------------------------------------- */
 
 static void time_wait_ack(struct net *net, const struct timewait_entry *entry,
                           const struct frame *frame)

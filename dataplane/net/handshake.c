@@ -91,7 +91,7 @@ static bool send_syn(struct net *net, const struct net_flow *flow, const struct 
     return tcp_send_bare(net, flow, shake->remote_mac, shake->vlan, &bare);
 }
 
-/* ---- a connection comes to be ----------------------------------------------------------------- */
+/* ---- a connection comes to be -------------------------------------------------------------- */
 
 static void set_established(struct net *net, struct net_conn *conn, const struct handshake *shake)
 {
@@ -156,7 +156,7 @@ static struct net_conn *accept(struct net *net, const struct frame *frame, uint6
     return conn;
 }
 
-/* ---- passive: SYN ----------------------------------------------------------------------------- */
+/* ---- passive: SYN -------------------------------------------------------------------------- */
 
 static uint32_t now_stamp(const struct net *net, const struct net_flow *flow)
 {
@@ -256,7 +256,7 @@ static void listen_syn(struct net *net, const struct net_listener *listener,
     send_syn_ack(net, entry);
 }
 
-/* ---- passive: the ACK of a cookie ------------------------------------------------------------- */
+/* ---- passive: the ACK of a cookie ---------------------------------------------------------- */
 
 /* False: it completes nothing. */
 static bool listen_ack(struct net *net, const struct net_listener *listener, struct packet *packet,
@@ -322,7 +322,7 @@ void tcp_listen_segment(struct net *net, const struct net_listener *listener, st
     packet_release(net->port, packet);
 }
 
-/* ---- passive: half open ----------------------------------------------------------------------- */
+/* ---- passive: half open -------------------------------------------------------------------- */
 
 /* An ACK of a flow in the SYN cache that cannot be its last one: told where we stand. */
 static void half_open_challenge(struct net *net, const struct syncache_entry *entry)
@@ -423,7 +423,7 @@ void tcp_syn_cache_run(struct net *net)
         send_syn_ack(net, due[i]);
 }
 
-/* ---- active ----------------------------------------------------------------------------------- */
+/* ---- active -------------------------------------------------------------------------------- */
 
 void tcp_open(struct net *net, struct net_conn *conn, const struct timewait_entry *last)
 {

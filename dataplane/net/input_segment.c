@@ -41,7 +41,7 @@ static bool must_drop(struct net *net, const struct net_conn *conn)
     return true;
 }
 
-/* ---- the common case -------------------------------------------------------------------------- */
+/* ---- the common case ----------------------------------------------------------------------- */
 
 /* In-order data or a plain ACK on an established connection with nothing odd about it (Van
  * Jacobson's header prediction). False: the long way; nothing has changed then. */
@@ -83,7 +83,7 @@ static bool predicted(struct net *net, struct net_conn *conn, struct packet *pac
     return true;
 }
 
-/* ---- checks before the state counts ----------------------------------------------------------- */
+/* ---- checks before the state counts -------------------------------------------------------- */
 
 /* RFC 7323 section 5: an old duplicate by its timestamp. */
 static bool is_old(struct net *net, const struct net_conn *conn, const struct tcp_options *options)
@@ -181,7 +181,7 @@ static void outside_window(struct net *net, struct net_conn *conn, const struct 
     }
 }
 
-/* ---- payload ---------------------------------------------------------------------------------- */
+/* ---- payload ------------------------------------------------------------------------------- */
 
 static void congestion_marks(struct net *net, struct net_conn *conn, const struct frame *frame)
 {
@@ -266,7 +266,7 @@ static void take_payload(struct net *net, struct net_conn *conn, struct packet *
         tcp_fin_received(net, conn);
 }
 
-/* ---- the long way ----------------------------------------------------------------------------- */
+/* ---- the long way -------------------------------------------------------------------------- */
 
 /* Steps one to four of section 3.10.7.4. True: ACK and payload are to be looked at. */
 static bool acceptable(struct net *net, struct net_conn *conn, const struct frame *frame,

@@ -21,7 +21,7 @@ enum {
 
 static const uint64_t NO_DEADLINE = UINT64_MAX;
 
-/* ---- making and ending ------------------------------------------------------------------------ */
+/* ---- making and ending --------------------------------------------------------------------- */
 
 static void set_default(uint32_t *option, uint32_t value)
 {
@@ -216,7 +216,7 @@ void net_destroy(struct net *net)
     free(net);
 }
 
-/* ---- frames to send --------------------------------------------------------------------------- */
+/* ---- frames to send ------------------------------------------------------------------------ */
 
 void net_transmit_burst(struct net *net)
 {
@@ -273,7 +273,7 @@ struct packet *net_alloc(struct net *net)
     return packet;
 }
 
-/* ---- connection blocks ------------------------------------------------------------------------ */
+/* ---- connection blocks --------------------------------------------------------------------- */
 
 struct net_conn *net_conn_open(struct net *net, const struct net_flow *flow, uint64_t hash)
 {
@@ -335,7 +335,7 @@ static void free_dying(struct net *net)
     atomic_store_explicit(&net->counters.connections, net->conn_count, memory_order_relaxed);
 }
 
-/* ---- the poll --------------------------------------------------------------------------------- */
+/* ---- the poll ------------------------------------------------------------------------------ */
 
 /* What a connection may be offered: all while half of the pool is free, then less, down to two
  * segments; nothing once the last sixteenth is reached. */
@@ -486,7 +486,7 @@ void net_announce(struct net *net)
     }
 }
 
-/* ---- listeners -------------------------------------------------------------------------------- */
+/* ---- listeners ----------------------------------------------------------------------------- */
 
 const struct net_listener *net_listener_find(const struct net *net, uint16_t port)
 {
@@ -531,7 +531,7 @@ int net_unlisten(struct net *net, uint16_t tcp_port)
     return -ENOENT;
 }
 
-/* ---- frames of others ------------------------------------------------------------------------- */
+/* ---- frames of others ---------------------------------------------------------------------- */
 
 struct packet *net_take_foreign(struct net *net)
 {

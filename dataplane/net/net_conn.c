@@ -12,7 +12,7 @@ enum {
     REUSE_AFTER_MS = 2, /* of TIME-WAIT */
 };
 
-/* ---- events ----------------------------------------------------------------------------------- */
+/* ---- events -------------------------------------------------------------------------------- */
 
 static bool take_bytes(struct net *net, struct net_conn *conn, struct net_event *event)
 {
@@ -111,7 +111,7 @@ void net_conn_let_go(struct net *net, struct net_conn *conn)
     net->dying = conn;
 }
 
-/* ---- output ----------------------------------------------------------------------------------- */
+/* ---- output -------------------------------------------------------------------------------- */
 
 static bool takes_output(const struct net_conn *conn)
 {
@@ -223,7 +223,7 @@ void net_notify_drained(struct net *net, struct net_conn *conn)
         conn_ready(net, conn);
 }
 
-/* ---- input ------------------------------------------------------------------------------------ */
+/* ---- input --------------------------------------------------------------------------------- */
 
 void net_pause(struct net *net, struct net_conn *conn)
 {
@@ -237,7 +237,7 @@ void net_resume(struct net *net, struct net_conn *conn)
         conn_ready(net, conn);
 }
 
-/* ---- opening and closing ---------------------------------------------------------------------- */
+/* ---- opening and closing ------------------------------------------------------------------- */
 
 /* A flow in TIME-WAIT may be opened anew from here if timestamps tell its segments apart: ours have
  * moved on since (RFC 6191, for the side that opens). */
@@ -346,7 +346,7 @@ void net_set_user_timeout(struct net *net, struct net_conn *conn, uint32_t timeo
     conn->user_timeout_s = (uint16_t)(timeout_s < 0xffff ? timeout_s : 0xffff);
 }
 
-/* ---- questions -------------------------------------------------------------------------------- */
+/* ---- questions ----------------------------------------------------------------------------- */
 
 void net_peer(const struct net_conn *conn, struct net_endpoint *peer)
 {

@@ -216,7 +216,8 @@ void tcp_output(struct net *net, struct net_conn *conn);
 /* One byte into a shut window (RFC 9293 section 3.8.6.1). It is not part of what is in flight until
  * it is acknowledged. False: nothing to send, no packet or no room. */
 bool tcp_send_probe_byte(struct net *net, struct net_conn *conn);
-/* The peer has taken that byte after all: it counts as sent. False: there was none, or no packet. */
+/* The peer has taken that byte after all: it counts as sent. False: there was none, or no packet
+ * for it. */
 bool tcp_probe_accepted(struct net *net, struct net_conn *conn);
 bool tcp_send_keepalive(struct net *net, struct net_conn *conn);
 /* RFC 8985 section 7.3. */

@@ -6,7 +6,7 @@
 
 enum { CHECKSUM_OFFLOADS = PACKET_TX_IP_CHECKSUM | PACKET_TX_TCP_CHECKSUM };
 
-/* ---- writing segments ------------------------------------------------------------------------- */
+/* ---- writing segments ---------------------------------------------------------------------- */
 
 /* Puts the headers in front of `body`, where the payload of the packet starts or would start. */
 static void write_headers(struct net *net, struct packet *packet, uint8_t *body,
@@ -184,7 +184,7 @@ void tcp_refuse(struct net *net, const struct frame *frame)
         net_count(&net->counters.tx_resets, 1);
 }
 
-/* ---- segments of the queue -------------------------------------------------------------------- */
+/* ---- segments of the queue ----------------------------------------------------------------- */
 
 /* Makes the segment fit to be (re)written: cut to the MSS, and ours alone. NULL: no packet. */
 static struct packet *prepare(struct net *net, struct net_conn *conn, struct packet *packet,
@@ -285,7 +285,7 @@ static void send_segment(struct net *net, struct net_conn *conn, struct packet *
     acked(conn);
 }
 
-/* ---- what may be sent ------------------------------------------------------------------------- */
+/* ---- what may be sent ---------------------------------------------------------------------- */
 
 enum next { NEXT_SENT, NEXT_NONE, NEXT_WINDOW, NEXT_CWND, NEXT_NO_PACKET };
 
@@ -392,7 +392,7 @@ static enum next send_next(struct net *net, struct net_conn *conn)
     return result == NEXT_NONE ? send_new(net, conn) : result;
 }
 
-/* ---- ACKs ------------------------------------------------------------------------------------- */
+/* ---- ACKs ---------------------------------------------------------------------------------- */
 
 static bool ack_is_due(const struct net *net, const struct net_conn *conn)
 {
@@ -417,7 +417,7 @@ static void settle_acks(struct net *net, struct net_conn *conn)
     }
 }
 
-/* ---- the flush of one connection -------------------------------------------------------------- */
+/* ---- the flush of one connection ----------------------------------------------------------- */
 
 static void tell_drained(struct net *net, struct net_conn *conn)
 {
@@ -463,7 +463,7 @@ void tcp_output(struct net *net, struct net_conn *conn)
     tcp_alarm(net, conn);
 }
 
-/* ---- probes ----------------------------------------------------------------------------------- */
+/* ---- probes -------------------------------------------------------------------------------- */
 
 bool tcp_send_probe_byte(struct net *net, struct net_conn *conn)
 {

@@ -5,7 +5,7 @@
 
 #include "dataplane/net/net_inside.h"
 
-/* ---- in order --------------------------------------------------------------------------------- */
+/* ---- in order ------------------------------------------------------------------------------ */
 
 /* While the caller does not read, small segments share packets: what waits takes at most about
  * twice its size. */
@@ -46,7 +46,7 @@ void tcp_receive(struct net *net, struct net_conn *conn, struct packet *packet, 
         conn_ready(net, conn);
 }
 
-/* ---- out of order ----------------------------------------------------------------------------- */
+/* ---- out of order -------------------------------------------------------------------------- */
 
 static void reorder_free(struct net_conn *conn)
 {
@@ -282,7 +282,7 @@ bool tcp_receive_join(struct net *net, struct net_conn *conn)
     return fin;
 }
 
-/* ---- the window ------------------------------------------------------------------------------- */
+/* ---- the window ---------------------------------------------------------------------------- */
 
 /* Where the right edge could be. */
 static uint32_t edge_wanted(const struct net *net, const struct net_conn *conn)
