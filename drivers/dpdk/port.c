@@ -9,6 +9,7 @@
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_log.h>
+#include <rte_mbuf_pool_ops.h>
 
 #include "drivers/dpdk/inside.h"
 #include "drivers/dpdk/machine.h"
@@ -190,6 +191,35 @@ static int set_mtu(struct dpdk_port *port, const struct rte_eth_dev_info *info, 
     return 0;
 }
 
+/* Packets for one queue. Without DMA they need not keep within pages, so they lie next to each other:
+ * more than a third of the memory less on ordinary pages; and net_af_xdp takes that for granted (it
+ * gives the kernel so many times the size of a packet, and what lies beyond would never be sent). */
+static struct rte_mempool *make_pool(const struct dpdk_port *port, const char *name, int node)
+{
+    unsigned flags = port->spec.pci ? 0 : RTE_MEMPOOL_F_NO_IOVA_CONTIG;
+    struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size =
+                                                   PACKET_HEADROOM + PACKET_DATA_MAX,
+                                               .mbuf_priv_size = sizeof(struct packet)};
+    unsigned size = sizeof(struct rte_mbuf) + private.mbuf_priv_size + private.mbuf_data_room_size;
+    struct rte_mempool *pool =
+        rte_mempool_create_empty(name, port->dpdk->packets_per_queue, size, DPDK_POOL_CACHE,
+                                 sizeof(private), node, flags);
+
+    if (pool == NULL)
+        return NULL;
+    if (rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL) != 0) {
+        rte_mempool_free(pool);
+        return NULL;
+    }
+    rte_pktmbuf_pool_init(pool, &private);
+    if (rte_mempool_populate_default(pool) < 0) {
+        rte_mempool_free(pool);
+        return NULL;
+    }
+    rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+    return pool;
+}
+
 static int set_up_queue(struct dpdk_port *port, const struct rte_eth_dev_info *info, unsigned index,
                         unsigned descriptors_rx, unsigned descriptors_tx, char *error)
 {
@@ -205,9 +235,9 @@ static int set_up_queue(struct dpdk_port *port, const struct rte_eth_dev_info *i
         rte_pktmbuf_pool_create(name, port->dpdk->packets_per_queue, DPDK_POOL_CACHE,
                                 sizeof(struct packet), PACKET_HEADROOM + PACKET_DATA_MAX, node);
     if (queue->pool == NULL && node > 0) /* the card's node has no hugepages: any is better */
-        queue->pool = rte_pktmbuf_pool_create(name, port->dpdk->packets_per_queue, DPDK_POOL_CACHE,
-                                              sizeof(struct packet),
-                                              PACKET_HEADROOM + PACKET_DATA_MAX, SOCKET_ID_ANY);
+        queue->pool = make_pool(port, name, node);
+    if (queue->pool == NULL && node > 0) /* the card's node has no hugepages: any is better */
+        queue->pool = make_pool(port, name, SOCKET_ID_ANY);
     if (queue->pool == NULL)
         return fail(error, -rte_errno,
                     "port %s: no memory for %u packets of queue %u (%s); give it more hugepages: "
