@@ -19,7 +19,7 @@ enum {
     CASE_PEER_PORT = 40000,
     CASE_PEER_NUMBER = 9,
     CASE_HOST_NUMBER = 1,
-    CASE_PORT_PACKETS = 512,
+    CASE_PORT_PACKETS = 1024,
 };
 
 /* Where the sequence numbers of a run begin. */

@@ -67,9 +67,9 @@ static uint64_t digest(const struct packet *packet)
 static void complete_first(struct port *port, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
-        if (digest(&port->held[i]->packet) != port->held[i]->digest)
+        if (digest(&port->held[i].packet->packet) != port->held[i].digest)
             blame(port, "a packet was rewritten while the device held it");
-        let_go(port, port->held[i]);
+        let_go(port, port->held[i].packet);
     }
     port->held_count -= count;
     memmove(port->held, port->held + count, port->held_count * sizeof *port->held);
@@ -117,8 +117,7 @@ static unsigned op_transmit(struct packet_port *base, struct packet *const *pack
             port->transmit_room--;
         send_one(port, packets[taken]);
         if (port->lazy && port->held_count < PORT_PACKETS_MAX) {
-            packet->digest = digest(packets[taken]);
-            port->held[port->held_count++] = packet;
+            port->held[port->held_count++] = (struct port_held){packet, digest(packets[taken])};
         } else {
             let_go(port, packet);
         }

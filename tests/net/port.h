@@ -26,7 +26,6 @@ struct port_frame {
 struct port_packet {
     struct packet packet; /* first: the stack sees only this */
     unsigned refs;
-    uint64_t digest; /* of the frame while the device holds it */
     uint8_t bytes[PACKET_HEADROOM + PACKET_DATA_MAX];
 };
 
@@ -41,7 +40,10 @@ struct port {
     unsigned sent_first, sent_count; /* a ring of sent frames */
     struct port_frame *sent;         /* PORT_SENT_MAX */
     unsigned held_count;             /* packets the device still holds */
-    struct port_packet *held[PORT_PACKETS_MAX];
+    struct port_held {
+        struct port_packet *packet;
+        uint64_t digest; /* of the frame as it was sent */
+    } held[PORT_PACKETS_MAX];
     struct port_packet *pool; /* PORT_PACKETS_MAX */
 
     /* What the test may set. */
