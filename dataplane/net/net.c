@@ -420,12 +420,12 @@ void net_flush(struct net *net)
         conn = next;
     }
     net->starved = net->dirty != NULL;
-    if (!net->starved)
+    if (net->tx_count > 0)
+        net_transmit_burst(net);
+    if (!net->starved && net->tx_count == 0)
         net->starved_flushes = 0;
     else if (net->starved_flushes < RETRY_DOUBLINGS)
         net->starved_flushes++;
-    if (net->tx_count > 0)
-        net_transmit_burst(net);
 }
 
 unsigned net_poll(struct net *net)
