@@ -350,10 +350,10 @@ class OverMemif(unittest.TestCase):
         if "built without DPDK" in done.stderr:
             self.skipTest("built without DPDK")
 
-    def polluxd(self):
+    def polluxd(self, workers=1, *more):
         return Memif([PROGRAMS["polluxd"], "--net-driver", "dpdk", "--dpdk-address", "10.9.0.1/24",
                       "--port", str(self.PORT), "--protected-mode", "no", "--save", "",
-                      "--appendonly", "no", "--workers", "1"], "Ready to accept")
+                      "--appendonly", "no", "--workers", str(workers), *more], "Ready to accept")
 
     def test_counts_are_exact(self):
         with self.polluxd() as server:
@@ -365,6 +365,15 @@ class OverMemif(unittest.TestCase):
         self.assertEqual((result["errors"], result["nulls"], result["broken"]), (0, 0, 0))
         self.assertAlmostEqual(result["packets_per_request"], 2, delta=0.2)
         self.assertEqual((result2["replies"], result2["nulls"]), (3000, 0))
+
+    def test_keys_go_to_the_port_of_their_core(self):
+        with self.polluxd(2, "--per-core-endpoints", "yes", "--per-core-port-base",
+                          str(self.PORT + 1)) as server:
+            result = loaded(self, self.PORT, "preload", "cluster", mix="get=3,set=1", keys=2000,
+                            requests=10000, clients=6, queues=2, **server.options())
+        self.assertEqual((result["ports"], result["moved"], result["errors"]), (2, 0, 0))
+        self.assertEqual((result["preloaded"], result["replies"], result["nulls"]),
+                         (2000, 10000, 0))
 
     def test_churn_opens_and_closes(self):
         with self.polluxd() as server:
@@ -428,5 +437,5 @@ class OverMemif(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    PROGRAMS.update(zip(("load", "polluxd", "redis"), sys.argv[1:]))
+    PROGRAMS.update(zip(("load", "polluxd", "redis"), map(os.path.abspath, sys.argv[1:])))
     unittest.main(argv=sys.argv[:1], verbosity=2)

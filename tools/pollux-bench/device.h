@@ -1,4 +1,5 @@
-/* The packet port of a run: DPDK with one queue pair.
+/* The packet port of a run: DPDK, with all its queue pairs as if they were one. What arrives is taken
+ * from each in turn, what is sent goes out by the first.
  * Ownership: the device owns the port and its queue. Threading: one thread, which is registered with
  *            DPDK and must be pinned before.
  * Errors:    device_open: negative errno after a line on standard error that says what is missing. */

@@ -71,6 +71,8 @@ static const struct option_row option_rows[] = {
      "our own stack over this packet port instead of kernel sockets, as in "
      "net_memif0,role=client,socket=PATH"},
     {"dpdk-args", OPTION_TEXT, AT(dpdk_args), 0, 0, "more arguments for DPDK"},
+    {"queues", OPTION_U32, AT(queues), 1, OPTIONS_QUEUES_MAX,
+     "queue pairs of the packet port: a memif server with N workers wants N (1)"},
     {"address", OPTION_TEXT, AT(address), 0, 0, "our address on it (10.9.0.2/24)"},
     {"gateway", OPTION_TEXT, AT(gateway), 0, 0, "where all goes that is not in our network"},
     {"mtu", OPTION_U32, AT(mtu), 0, 65535, "of the packet port (0: its own)"},
@@ -211,6 +213,7 @@ int options_parse(struct options *options, int argc, char **argv)
         .cpu = -1,
         .value_len = "64",
         .address = "10.9.0.2/24",
+        .queues = 1,
         .frame_len = 128,
         .window = 256,
         .timeout_s = 30,

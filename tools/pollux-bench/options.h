@@ -14,6 +14,7 @@ enum {
     OPTIONS_CLIENTS_MAX = 1000000,
     OPTIONS_PIPELINE_MAX = 4096,
     OPTIONS_SPLIT_MAX = 256,
+    OPTIONS_QUEUES_MAX = 64,
     OPTIONS_BURST_BYTES_MAX = 256 << 20, /* of one pipelined burst */
 };
 
@@ -49,6 +50,7 @@ struct options {
     int probe_cpus[2];     /* between which the ring probe runs; -1: it does not */
     const char *dpdk_port; /* spec of the packet port; NULL: kernel sockets */
     const char *dpdk_args;
+    uint32_t queues;     /* of the packet port, all polled by the one thread */
     const char *address; /* our own, with its prefix */
     const char *gateway;
     uint32_t mtu;        /* 0: the device's */
