@@ -365,6 +365,8 @@ static void loop(struct worker *worker)
         if (clients_have_work(worker))
             clients_resume(worker);
         job_ready_parts(worker);
+        if (worker->driver->flush_is_cheap) /* clients need not wait for what follows */
+            worker->driver->flush(worker->stream);
         work_cron(worker);
         if (worker->draining)
             worker_drain(worker);

@@ -93,6 +93,7 @@ struct stream;
  * limit is in the way (the caller may choose another); `options->error` names the limit. */
 struct stream_driver {
     const char *name;
+    bool flush_is_cheap; /* no system call: worth doing as soon as replies are there */
     int (*create)(struct stream **stream, const struct stream_options *options);
     void (*destroy)(struct stream *stream); /* closes every connection and listener */
 

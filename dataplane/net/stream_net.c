@@ -583,6 +583,7 @@ static int sn_create(struct stream **out, const struct stream_options *options)
 
 const struct stream_driver stream_net = {
     .name = "dpdk",
+    .flush_is_cheap = true,
     .create = sn_create,
     .destroy = sn_destroy,
     .listen = sn_listen,
