@@ -231,7 +231,7 @@ static void enter_repair(struct recovery *recovery, uint32_t flight)
     recovery->probe_deadline_us = 0;
 }
 
-/* One reduction without anything to send again: ECN (RFC 3168 section 6.1.2), or a loss that a probe
+/* One reduction with nothing to send again: ECN (RFC 3168 section 6.1.2), or a loss that a probe
  * has mended (RFC 8985 section 7.4). */
 static void enter_cwr(struct recovery *recovery, uint32_t flight)
 {

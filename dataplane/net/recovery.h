@@ -146,7 +146,7 @@ void recovery_init(struct recovery *recovery, const struct congestion_ops *ops, 
 void recovery_sent(struct recovery *recovery, struct packet *packet, uint32_t ts_now,
                    uint64_t now_us);
 
-/* Takes in an acknowledgment. `queue` is the first packet of the send queue, NULL if it is empty. */
+/* Takes in an acknowledgment. `queue` is the first packet of the send queue, or NULL. */
 void recovery_acked(struct recovery *recovery, struct packet *queue, const struct recovery_ack *ack,
                     struct recovery_news *news);
 

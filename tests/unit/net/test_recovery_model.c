@@ -1,5 +1,5 @@
 /* Loss recovery over a path that loses, delays, reorders and repeats, against a model of the
- * scoreboard that looks at every packet each time: no runs, no hints, no bounds kept from before. */
+ * scoreboard that looks at every packet each time: no runs, hints or bounds kept from before. */
 #include "tests/unit/net/recovery_line.h"
 #include "tests/unit/dataplane/seed.h"
 
