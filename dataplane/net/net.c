@@ -14,6 +14,7 @@ enum {
     TIME_WAIT_A_POLL = 64,
     LIMBO_US = 1000,
     TIMEOUT_MAX_S = 20 * 24 * 3600,
+    CONNS_CACHED = 256, /* connections whose blocks the second level cache holds beside all else */
     POOL_LAST_PART = 16,
     RETRY_DOUBLINGS = 10,
     RETRY_US = 100, /* for packets or room at the port, if nothing else calls for a poll; doubled */
@@ -354,6 +355,19 @@ static void set_window_limit(struct net *net)
         net->window_limit = least < full ? least : full;
 }
 
+/* The lines of a connection block that most segments touch, for a burst of several. */
+static void prefetch_conn(const struct net *net, uint64_t hash)
+{
+    struct flows_probe probe = flows_find(&net->flows, hash);
+    uint32_t index = flows_next(&probe);
+
+    if (index == FLOWS_NONE)
+        return;
+    const char *conn = (const char *)&net->conns[index];
+    for (unsigned at = 0; at < sizeof(struct net_conn); at += 64)
+        __builtin_prefetch(conn + at);
+}
+
 static void receive(struct net *net, struct packet **packets, unsigned count)
 {
     struct frame frames[NET_BURST];
@@ -372,6 +386,11 @@ static void receive(struct net *net, struct packet **packets, unsigned count)
                 frames[i].vlan = packets[i]->vlan & 0xfff;
         }
     }
+    /* Where they are many they are in no cache; a few are. */
+    if (net->conn_count > CONNS_CACHED)
+        for (unsigned i = 0; i < count; i++)
+            if (frames[i].kind == FRAME_TCP)
+                prefetch_conn(net, hashes[i]);
     for (unsigned i = 0; i < count; i++)
         net_input(net, packets[i], &frames[i], hashes[i]);
     net_count(&net->counters.rx_frames, count);
