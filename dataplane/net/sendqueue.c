@@ -195,13 +195,13 @@ void sendqueue_push(struct sendqueue *queue, struct packet *packet)
     queue->packets++;
 }
 
-/* Copies without a look at the pieces that wait. */
+/* Copies without a look at the pieces that wait, until the queue holds `limit` bytes. */
 static size_t copy(struct sendpool *pool, struct sendqueue *queue, const uint8_t *data, size_t len,
-                   uint32_t room, uint32_t mss)
+                   uint32_t room, uint32_t mss, uint32_t limit)
 {
     size_t done = 0;
 
-    while (done < len && queue->packet_bytes < SENDQUEUE_PACKET_BYTES_MAX) {
+    while (done < len && queue->packet_bytes < limit) {
         size_t part = len - done;
 
         if (room == 0) {
@@ -228,7 +228,8 @@ size_t sendqueue_copy(struct sendpool *pool, struct sendqueue *queue, const uint
 {
     if (queue->piece != NULL)
         return 0;
-    return copy(pool, queue, data, len, sendqueue_tail_room(queue, mss), mss);
+    return copy(pool, queue, data, len, sendqueue_tail_room(queue, mss), mss,
+                SENDQUEUE_PACKET_BYTES_MAX);
 }
 
 static void append_piece(struct sendpool *pool, struct sendqueue *queue, struct send_piece *piece)
@@ -331,7 +332,9 @@ int sendqueue_advance(struct sendpool *pool, struct sendqueue *queue, uint32_t m
                             (first || room > 0);
          piece = queue->piece, first = false) {
         size_t want = room > 0 && piece->len > room ? room : piece->len;
-        size_t part = copy(pool, queue, piece->data, want < mss ? want : mss, room, mss);
+        /* It is about to be sent: what is in flight already sets no limit. */
+        size_t part =
+            copy(pool, queue, piece->data, want < mss ? want : mss, room, mss, UINT32_MAX);
 
         if (part == 0)
             return first ? -ENOMEM : 0;
