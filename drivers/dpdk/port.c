@@ -231,11 +231,7 @@ static int set_up_queue(struct dpdk_port *port, const struct rte_eth_dev_info *i
     int result;
 
     snprintf(name, sizeof(name), "pollux_%u_%u", port->id, index);
-    queue->pool =
-        rte_pktmbuf_pool_create(name, port->dpdk->packets_per_queue, DPDK_POOL_CACHE,
-                                sizeof(struct packet), PACKET_HEADROOM + PACKET_DATA_MAX, node);
-    if (queue->pool == NULL && node > 0) /* the card's node has no hugepages: any is better */
-        queue->pool = make_pool(port, name, node);
+    queue->pool = make_pool(port, name, node);
     if (queue->pool == NULL && node > 0) /* the card's node has no hugepages: any is better */
         queue->pool = make_pool(port, name, SOCKET_ID_ANY);
     if (queue->pool == NULL)
