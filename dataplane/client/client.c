@@ -225,6 +225,7 @@ static bool refuse_connection(struct worker *worker, struct stream_conn *conn)
 void client_accepted(struct worker *worker, struct stream_conn *conn)
 {
     struct node *node = worker->node;
+    char peer[STREAM_ADDRESS_TEXT_MAX] = "", local[STREAM_ADDRESS_TEXT_MAX] = "";
     struct client *client;
 
     conn->user = NULL;
@@ -234,7 +235,9 @@ void client_accepted(struct worker *worker, struct stream_conn *conn)
     }
     if (refuse_connection(worker, conn))
         return;
-    client = calloc(1, sizeof *client);
+    worker->driver->peer(conn, peer);
+    worker->driver->local(conn, local);
+    client = calloc(1, sizeof *client + strlen(peer) + strlen(local) + 2);
     if (client == NULL) {
         atomic_fetch_sub_explicit(&node->client_count, 1, memory_order_relaxed);
         worker->driver->close(worker->stream, conn, STREAM_CLOSE_NOW);
@@ -257,8 +260,8 @@ void client_accepted(struct worker *worker, struct stream_conn *conn)
         client->flags |= CLIENT_UNIX;
     if (node->config->requirepass[0] == '\0')
         client->flags |= CLIENT_AUTHENTICATED;
-    worker->driver->peer(conn, client->peer);
-    worker->driver->local(conn, client->local);
+    client->peer = strcpy(client->addresses, peer);
+    client->local = strcpy(client->addresses + strlen(peer) + 1, local);
     link_client(worker->clients, client);
     count_add(&worker->stats.connections, 1);
 }

@@ -109,7 +109,8 @@ struct client {
     char *name, *library_name, *library_version; /* NULL or owned; valid characters only */
     uint64_t commands_run, rx_bytes, tx_bytes;
     uint16_t listener_port;
-    char peer[STREAM_ADDRESS_TEXT_MAX], local[STREAM_ADDRESS_TEXT_MAX];
+    const char *peer, *local; /* in addresses */
+    char addresses[];         /* two texts; most are short, and there may be a million clients */
 };
 
 /* Has it yet to give the password that is wanted now? */

@@ -105,7 +105,7 @@ void monitor_feed(struct client *client, uint32_t db, const struct command *comm
 {
     struct worker *worker = client->worker;
     struct node *node = worker->node;
-    size_t room = 256 + sizeof client->peer;
+    size_t room = 256 + strlen(client->peer);
     uint64_t now_us = clock_unix_us();
 
     if ((command->flags & (CMD_SKIP_MONITOR | CMD_ADMIN)) != 0)

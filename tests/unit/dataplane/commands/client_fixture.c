@@ -21,6 +21,7 @@ struct client_fixture *client_fixture_create(void)
     client->flags = CLIENT_AUTHENTICATED;
     client->session = (struct session){.client_id = 1, .resp = 2};
     client->multi.slot = -1;
+    client->peer = client->local = "";
     base->worker->clients = calloc(1, sizeof *base->worker->clients);
     base->worker->clients->first = base->worker->clients->last = client;
     return fixture;

@@ -10,8 +10,8 @@
 
 struct client_fixture {
     struct fixture *base;
-    struct client client; /* first in its worker's list */
     struct stream_conn conn;
+    struct client client; /* first in its worker's list */
 };
 
 struct client_fixture *client_fixture_create(void);

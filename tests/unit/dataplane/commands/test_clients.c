@@ -30,7 +30,7 @@ static void start(void)
     fixture = client_fixture_create();
     f = fixture->base;
     client = &fixture->client;
-    strcpy(client->peer, "10.0.0.1:1");
+    client->peer = "10.0.0.1:1";
     for (unsigned i = 0; i < 3; i++) {
         others[i] = *client;
         others[i].session.client_id = 10 + i;
