@@ -63,7 +63,7 @@ void pipe_destroy(struct pipe_world *world)
     free(world->frames);
 }
 
-/* ---- The pipe: a heap of frames by time of arrival ------------------------------------------------ */
+/* ---- The pipe: a heap of frames by time of arrival ------------------------------------------- */
 
 static bool earlier(const struct pipe_world *world, unsigned a, unsigned b)
 {
@@ -221,7 +221,7 @@ static void deliver(struct pipe_world *world)
     }
 }
 
-/* ---- The applications ----------------------------------------------------------------------------- */
+/* ---- The applications ------------------------------------------------------------------------ */
 
 static void write_some(struct pipe_world *world, const struct pipe_case *wanted, unsigned side)
 {
@@ -297,7 +297,7 @@ static void run_application(struct pipe_world *world, const struct pipe_case *wa
     close_or_abort(world, wanted, side);
 }
 
-/* ---- One case -------------------------------------------------------------------------------------- */
+/* ---- One case -------------------------------------------------------------------------------- */
 
 static bool set_up_side(struct pipe_world *world, const struct pipe_case *wanted, unsigned side)
 {

@@ -101,7 +101,7 @@ bool pipe_parse(const char *text, struct pipe_case *parsed)
     return true;
 }
 
-/* ---- Choosing ------------------------------------------------------------------------------------ */
+/* ---- Choosing -------------------------------------------------------------------------------- */
 
 static uint64_t next(uint64_t *state)
 {
@@ -169,7 +169,7 @@ void pipe_choose(struct pipe_case *chosen, uint32_t seed)
         chosen->abort_at = below(&random, chosen->bytes[2 - chosen->abort] + 1);
 }
 
-/* ---- Shrinking ----------------------------------------------------------------------------------- */
+/* ---- Shrinking ------------------------------------------------------------------------------- */
 
 static bool still_fails(struct pipe_world *world, const struct pipe_case *tried, unsigned *runs)
 {

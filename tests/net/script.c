@@ -92,7 +92,7 @@ void script_free(struct script *script)
     free(script);
 }
 
-/* ---- Expressions ------------------------------------------------------------------------------ */
+/* ---- Expressions ----------------------------------------------------------------------------- */
 
 struct parser {
     const char *at;

@@ -7,7 +7,7 @@
 
 enum { HANDSHAKE_US = 10000 }; /* the first round trip */
 
-/* ---- What both directions share ---------------------------------------------------------------- */
+/* ---- What both directions share -------------------------------------------------------------- */
 
 static bool read_flags(struct run *run, const char *text, uint8_t *flags)
 {
@@ -47,7 +47,7 @@ static bool read_ranges(struct run *run, const char *text, uint32_t base,
     return true;
 }
 
-/* ---- Frames to the stack ------------------------------------------------------------------------ */
+/* ---- Frames to the stack --------------------------------------------------------------------- */
 
 struct injection {
     struct segment segment;
@@ -392,7 +392,7 @@ bool run_inject(struct run *run, const struct script_line *line, bool poll)
     return !poll || run_settle(run);
 }
 
-/* ---- Frames of the stack ------------------------------------------------------------------------ */
+/* ---- Frames of the stack --------------------------------------------------------------------- */
 
 static struct seen_frame *next_frame(struct run *run)
 {
@@ -610,7 +610,7 @@ bool run_expect_data(struct run *run, const struct script_line *line)
     return true;
 }
 
-/* ---- ICMP ---------------------------------------------------------------------------------------- */
+/* ---- ICMP ------------------------------------------------------------------------------------ */
 
 bool run_icmp(struct run *run, const struct script_line *line)
 {

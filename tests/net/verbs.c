@@ -44,7 +44,7 @@ bool run_holds(struct run *run, const char *condition, bool *holds)
     return true;
 }
 
-/* ---- Settings ------------------------------------------------------------------------------------ */
+/* ---- Settings -------------------------------------------------------------------------------- */
 
 static bool set_option(struct run *run, const char *name, int64_t value)
 {
@@ -132,7 +132,7 @@ static bool do_let(struct run *run, const struct script_line *line)
     return run_number(run, line->words[2], &value) && run_set_name(run, line->words[1], value);
 }
 
-/* ---- Assertions ---------------------------------------------------------------------------------- */
+/* ---- Assertions ------------------------------------------------------------------------------ */
 
 static bool do_assert(struct run *run, const struct script_line *line)
 {
@@ -178,7 +178,7 @@ static bool do_read(struct run *run, const struct script_line *line)
     return true;
 }
 
-/* ---- The application ----------------------------------------------------------------------------- */
+/* ---- The application ------------------------------------------------------------------------- */
 
 enum action {
     ACT_WRITE,
@@ -313,7 +313,7 @@ static bool do_unlisten(struct run *run, const struct script_line *line)
     return run_settle(run);
 }
 
-/* ---- Time, peers, loops -------------------------------------------------------------------------- */
+/* ---- Time, peers, loops ---------------------------------------------------------------------- */
 
 static bool do_advance(struct run *run, const struct script_line *line)
 {
