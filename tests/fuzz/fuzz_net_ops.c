@@ -1,6 +1,6 @@
 /* A list of operations on a connection in each state: segments whose fields are relative to what
- * the connection expects, calls of the application, time, memory that fails, ICMP errors. Input: two
- * bytes that choose variant and state, then eight bytes for each operation. */
+ * the connection expects, calls of the application, time, memory that fails, ICMP errors.
+ * Input: two bytes that choose variant and state, then eight bytes for each operation. */
 #include "tests/fuzz/net_state.h"
 
 #include <stdlib.h>
