@@ -1,6 +1,6 @@
 /* Bypass: the network port that workers drive without the kernel (net-driver dpdk).
- * Purpose:   start DPDK and the port before workers exist, hand each worker its queue pair, end both
- *            after the workers.
+ * Purpose:   start DPDK and the port before workers exist, hand each worker its queue pair, end
+ *            both after the workers.
  * Ownership: a struct bypass owns DPDK and the port.
  * Threading: the main thread.
  * Errors:    -1, logged in one line that says what to do about it. */

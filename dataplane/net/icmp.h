@@ -60,8 +60,8 @@ enum icmp_verdict {
     ICMP_SHRINK,  /* packets of at most `*value` bytes from now on */
 };
 
-/* Judges an error by the flow that it quotes. `*value`: the errno of ICMP_ABORT and ICMP_SOFT (0: none),
- * the size of ICMP_SHRINK. */
+/* Judges an error by the flow that it quotes. `*value`: the errno of ICMP_ABORT and ICMP_SOFT
+ * (0: none), the size of ICMP_SHRINK. */
 enum icmp_verdict net_icmp_judge(struct net_icmp *icmp, const struct wire_quote *quote,
                                  const struct icmp_flow *flow, int *value);
 

@@ -116,7 +116,8 @@ enum link_found net_link_resolve(struct net_link *link, const struct net_address
                                  struct packet **question);
 
 /* Tells all neighbours of our address `index` (gratuitous ARP, RFC 5227 section 2.3; unsolicited
- * advertisement, RFC 4861 section 7.2.6), as their caches may hold a former owner. NULL: no packet. */
+ * advertisement, RFC 4861 section 7.2.6), as their caches may hold a former owner. NULL: no
+ * packet. */
 struct packet *net_link_announce(struct net_link *link, unsigned index);
 
 /* Begins an IP packet of ours for a neighbour: Ethernet and IP headers of a packet with `len` bytes

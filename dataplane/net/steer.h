@@ -1,8 +1,8 @@
 /* Steering: frames for the port of one worker that came to the queue of another.
- * Purpose:   with per-core-endpoints each worker has a TCP port of its own. A NIC without flow rules
- *            spreads such connections like all others, so the worker that receives a frame for
- *            another's port hands it over. A steered port is a packet_port around a queue pair: the
- *            stack above sees the frames that are its own, wherever they arrived.
+ * Purpose:   with per-core-endpoints each worker has a TCP port of its own. A NIC without flow
+ *            rules spreads such connections like all others, so the worker that receives a frame
+ *            for another's port hands it over. A steered port is a packet_port around a queue pair:
+ *            the stack above sees the frames that are its own, wherever they arrived.
  * Way:       one ring for each ordered pair of workers, made when the first frame goes that way.
  *            Frames are copied, as packets and their references belong to one worker; replies leave
  *            by the queue of the worker that serves them.

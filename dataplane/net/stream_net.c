@@ -471,7 +471,7 @@ static void sn_close(struct stream *base, struct stream_conn *conn, enum stream_
         stream_epoll.close(stream->kernel, conn, how);
         return;
     }
-    /* A reset is for those who would miss something: others see an orderly end, as from a socket. */
+    /* A reset is for those who would miss something: others see an orderly end as from a socket. */
     bool reset = how == STREAM_CLOSE_NOW && conn->pending_bytes > 0;
     net_close(stream->net, net_stream_conn(conn), reset ? NET_CLOSE_NOW : NET_CLOSE_FLUSH);
 }

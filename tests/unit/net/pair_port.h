@@ -1,6 +1,6 @@
 /* Two packet ports, each of which receives what the other transmits, at once and in order.
- * `lose` drops each Nth frame (0: none), a `stuck` port takes none at all; `live` counts packets that
- * are not released yet. */
+ * `lose` drops each Nth frame (0: none), a `stuck` port takes none at all; `live` counts packets
+ * that are not released yet. */
 #ifndef POLLUX_TESTS_UNIT_NET_PAIR_PORT_H
 #define POLLUX_TESTS_UNIT_NET_PAIR_PORT_H
 
