@@ -1,0 +1,342 @@
+#!/usr/bin/python3
+"""The TCP of net-driver dpdk against Linux's, through a router that loses, delays and narrows.
+
+    run.py --server build/polluxd [--drivers af_xdp,af_packet,tap] [--only TEXT]
+
+Needs root (for namespaces of its own). The last line reads "N passed, N failed"; the exit status is 0
+only if nothing failed.
+"""
+import argparse
+import array
+import fcntl
+import hashlib
+import os
+import random
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+import traceback
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from topology import PORT, SERVER, SERVER6, Network, Server  # noqa: E402
+
+SECONDS = 20
+MEGABYTE = 1 << 20
+
+
+class Client:
+    """One connection from the client's namespace."""
+
+    def __init__(self, network, address=SERVER):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.socket = network.client.socket(family)
+        self.socket.settimeout(SECONDS)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, network.control.encode())
+        self.socket.connect((address, PORT))
+        self.input = self.socket.makefile("rb", buffering=1 << 16)
+
+    def send(self, *words):
+        parts = [b"*%d\r\n" % len(words)]
+        for word in words:
+            data = word if isinstance(word, bytes) else str(word).encode()
+            parts.append(b"$%d\r\n%s\r\n" % (len(data), data))
+        self.socket.sendall(b"".join(parts))
+
+    def reply(self):
+        line = self.input.readline()
+        if not line.endswith(b"\r\n"):
+            raise EOFError(f"the server closed the connection after {line!r}")
+        if line[:1] == b"$":
+            size = int(line[1:])
+            return None if size < 0 else self.input.read(size + 2)[:-2]
+        return line[1:-2]
+
+    def call(self, *words):
+        self.send(*words)
+        return self.reply()
+
+    def info(self, name):
+        text = self.call("INFO", "everything").decode()
+        for line in text.replace(",", "\n").splitlines():
+            if line.startswith((name + ":", name + "=")):
+                return int(line[len(name) + 1:])
+        raise KeyError(name)
+
+    def close(self):
+        self.input.close()
+        self.socket.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def random_bytes(seed, size):
+    return random.Random(seed).randbytes(size)
+
+
+def equal(got, wanted, what):
+    if got != wanted:
+        raise AssertionError(f"{what}: {str(got)[:200]}, not {str(wanted)[:200]}")
+
+
+def transfer(network, size, address=SERVER):
+    """`size` random bytes there and back."""
+    data = random_bytes(size, size)
+    with Client(network, address) as client:
+        equal(client.call("SET", "bulk", data), b"OK", "SET")
+        back = client.call("GET", "bulk")
+        equal(len(back), size, "bytes that came back")
+        equal(hashlib.sha256(back).hexdigest(), hashlib.sha256(data).hexdigest(), "hash")
+
+
+class Losses:
+    """While it lasts, the router loses every n-th packet at random, both ways."""
+
+    def __init__(self, network, share):
+        self.router, self.share = network.router, share
+
+    def __enter__(self):
+        self.router.run(f"iptables -A FORWARD -m statistic --mode random "
+                        f"--probability {self.share} -j DROP")
+        return self
+
+    def dropped(self):
+        for line in self.router.run("iptables -L FORWARD -v -x -n").splitlines():
+            if "DROP" in line and "statistic" in line:
+                return int(line.split()[0])
+        return 0
+
+    def __exit__(self, *_):
+        self.router.run("iptables -F FORWARD")
+
+
+# ---- cases: each gets the network; the server is the same for all of a driver ----
+
+
+def small_requests(network):
+    with Client(network) as client:
+        for number in range(300):
+            equal(client.call("SET", f"key:{number}", number), b"OK", "SET")
+            equal(client.call("GET", f"key:{number}"), str(number).encode(), "GET")
+
+
+def redis_cli(network):
+    words = network.client.command("redis-cli", "-h", SERVER, "-p", str(PORT), "PING")
+    output = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=False)
+    equal(output.stdout.strip(), "PONG", "redis-cli PING")
+
+
+def bulk_both_ways(network):
+    transfer(network, 16 * MEGABYTE)
+
+
+def bulk_over_ipv6(network):
+    transfer(network, 4 * MEGABYTE, SERVER6)
+
+
+def fifty_connections_with_pipelines(network):
+    clients = [Client(network) for _ in range(50)]
+    for client in clients:
+        client.socket.sendall(b"*2\r\n$4\r\nINCR\r\n$5\r\ncount\r\n" * 40)
+    last = max(int(client.reply()) for client in clients for _ in range(40))
+    with Client(network) as client:
+        equal(client.call("GET", "count"), b"2000", "sum of all increments")
+        client.call("DEL", "count")
+    equal(last, 2000, "highest reply")
+    for client in clients:
+        client.close()
+
+
+def half_close(network):
+    """The peer has said all it wants to say: it still gets its replies, then the end."""
+    value = random_bytes(3, 500000)
+    with Client(network) as client:
+        client.call("SET", "half", value)
+        client.socket.sendall(b"*2\r\n$3\r\nGET\r\n$4\r\nhalf\r\n" * 5)
+        client.socket.shutdown(socket.SHUT_WR)
+        for _ in range(5):
+            equal(client.reply() == value, True, "reply after the half-close")
+        equal(client.input.read(), b"", "end of the stream")
+
+
+def reset_in_the_middle(network):
+    with Client(network) as watcher:
+        watcher.call("SET", "big", random_bytes(4, 2 * MEGABYTE))
+        for _ in range(10):
+            victim = Client(network)
+            victim.send("GET", "big")
+            victim.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            victim.close()
+        deadline = time.monotonic() + SECONDS
+        while watcher.info("connected_clients") > 1:
+            if time.monotonic() > deadline:
+                raise AssertionError("connections that were reset stay")
+
+
+def unread(sock):
+    count = array.array("i", [0])
+    fcntl.ioctl(sock, termios.FIONREAD, count)
+    return count[0]
+
+
+def closed_window(network):
+    """A peer that reads nothing for a while, then everything."""
+    value = random_bytes(5, 8 * MEGABYTE)
+    with Client(network) as client:
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client.call("SET", "big", value)
+        client.send("GET", "big")
+        seen, since = 0, time.monotonic()
+        while time.monotonic() - since < 2.5:  # nothing more arrives: the window is closed
+            now = unread(client.socket)
+            if now != seen:
+                seen, since = now, time.monotonic()
+        equal(seen < len(value), True, "the window closed")
+        with Client(network) as other:
+            equal(other.call("PING"), b"PONG", "another client meanwhile")
+        equal(client.reply() == value, True, "all of it, once read")
+
+
+def path_mtu_shrinks(network):
+    """Behind the router the path is narrower than both ends know: it says so by ICMP."""
+    transfer(network, MEGABYTE)
+    route = "ip route change 10.8.0.0/24 dev r0 proto kernel scope link src 10.8.0.1"
+    network.router.run(route + " mtu lock 900")
+    try:
+        transfer(network, 2 * MEGABYTE)
+    finally:
+        network.router.run(route)
+
+
+def smallest_mtu(network):
+    network.client.run("ip link set c0 mtu 576")
+    network.router.run("ip link set r0 mtu 576")
+    try:
+        transfer(network, MEGABYTE)
+    finally:
+        network.client.run("ip link set c0 mtu 1500")
+        network.router.run("ip link set r0 mtu 1500")
+        # An MTU below 1280 took IPv6 away.
+        network.client.run("ip -6 addr replace fd08::2/64 dev c0 nodad")
+        network.router.run("ip -6 addr replace fd08::1/64 dev r0 nodad")
+        network.client.run("ip -6 route replace default via fd08::1")
+
+
+def with_losses(settings, control="cubic"):
+    """A case that moves data through a router which loses 1 % each way."""
+
+    def case(network):
+        network.control = control
+        with Client(network) as client:
+            before = client.info("tx_retransmits")
+        network.client.run(f"sysctl -q -w {settings}")
+        with Losses(network, 0.01) as losses:
+            transfer(network, 3 * MEGABYTE)
+            dropped = losses.dropped()
+        equal(dropped > 10, True, "packets were lost")
+        with Client(network) as client:
+            equal(client.info("tx_retransmits") > before, True, "we sent some again")
+
+    return case
+
+
+DEFAULTS = "net.ipv4.tcp_sack=1 net.ipv4.tcp_timestamps=1 net.ipv4.tcp_window_scaling=1"
+
+
+def loss_cases(network):
+    yield "losses, peer without SACK", with_losses("net.ipv4.tcp_sack=0")
+    yield "losses, peer without timestamps", with_losses("net.ipv4.tcp_timestamps=0")
+    yield "losses, peer without window scaling", with_losses("net.ipv4.tcp_window_scaling=0")
+    yield "losses, peer with none of them", with_losses(
+        "net.ipv4.tcp_sack=0 net.ipv4.tcp_timestamps=0 net.ipv4.tcp_window_scaling=0")
+    offered = network.client.run("sysctl -n net.ipv4.tcp_available_congestion_control").split()
+    for control in ("cubic", "reno", "bbr"):
+        if control in offered:
+            yield f"losses, peer with {control}", with_losses(DEFAULTS, control)
+        else:
+            print(f"this kernel does not offer {control}: that peer is left out")
+
+
+def cases(network):
+    for case in (small_requests, redis_cli, bulk_both_ways, bulk_over_ipv6,
+                 fifty_connections_with_pipelines, half_close, reset_in_the_middle, closed_window,
+                 path_mtu_shrinks, smallest_mtu):
+        yield case.__name__.replace("_", " "), case
+    yield from loss_cases(network)
+
+
+# ---- running them ----
+
+
+class Results:
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def note(self, name, problem, started):
+        word = "FAILED" if problem else "ok"
+        print(f"{word:6} {name} ({time.monotonic() - started:.1f} s)", flush=True)
+        if problem:
+            print(problem, flush=True)
+        self.failed += bool(problem)
+        self.passed += not problem
+
+
+def run_driver(driver, arguments, folder, results):
+    started = time.monotonic()
+    network, server = Network(driver), None
+    try:
+        server = Server(arguments.server, network, folder)
+        for name, case in cases(network):
+            if arguments.only not in name:
+                continue
+            started = time.monotonic()
+            try:
+                network.control = "cubic"
+                network.client.run(f"sysctl -q -w {DEFAULTS}")
+                case(network)
+                results.note(f"{driver}: {name}", None, started)
+            except Exception:
+                results.note(f"{driver}: {name}", traceback.format_exc(), started)
+        started = time.monotonic()
+        status = server.end()
+        results.note(f"{driver}: the server ends well",
+                     None if status == 0 else f"status {status}\n{server.text()}", started)
+    except Exception:
+        results.note(f"{driver}: the server starts", traceback.format_exc(), started)
+    finally:
+        if server is not None and server.process.poll() is None:
+            server.process.kill()
+            server.process.wait()
+        network.end()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--server", required=True)
+    parser.add_argument("--drivers", default="af_xdp,af_packet,tap")
+    parser.add_argument("--only", default="")
+    arguments = parser.parse_args()
+    arguments.server = os.path.abspath(arguments.server)
+    results = Results()
+    folder = tempfile.mkdtemp(prefix="pollux-interop-")
+    try:
+        for driver in arguments.drivers.split(","):
+            run_driver(driver, arguments, folder, results)
+    finally:
+        shutil.rmtree(folder)
+    print(f"{results.passed} passed, {results.failed} failed")
+    return 1 if results.failed or not results.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
