@@ -6,7 +6,7 @@ set -u
 run_packages="gcc libc6-dev meson ninja-build pkg-config liburing-dev libjemalloc-dev libnuma-dev
 libxxhash-dev libssl-dev libsystemd-dev libdpdk-dev"
 test_packages="clang libclang-rt-14-dev libcriterion-dev redis-server redis-tools python3
-python3-redis valgrind iproute2"
+python3-redis valgrind iproute2 iptables"
 
 case "${1:-run}" in
 run) wanted=$run_packages ;;
