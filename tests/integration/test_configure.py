@@ -214,12 +214,14 @@ def test_keepalive_of_new_connections(t):
     assert not keepalive_of(first, server)
     first.must("CONFIG", "SET", "tcp-keepalive", 100)
 
-    poll(lambda: keepalive_of(t.connect(server), server), 5, what="a connection with keepalive")
-    for _ in range(8):  # enough to meet every worker
-        conn = t.connect(server)
-        conn.must("PING")
+    def on_every_worker():  # each learns of it by itself; 8 connections are enough to meet all
+        conns = [t.connect(server) for _ in range(8)]
+        for conn in conns:
+            conn.must("PING")
         # A reply that is not acknowledged yet shows another timer.
-        poll(lambda conn=conn: keepalive_of(conn, server), 5, what="keepalive")
+        return all(keepalive_of(conn, server) for conn in conns)
+
+    poll(on_every_worker, 5, what="eight new connections with keepalive")
     server.stop()
 
 
