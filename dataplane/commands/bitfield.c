@@ -189,9 +189,9 @@ static bool fit_value(const struct operation *operation, int64_t *result)
     return add_field(operation, operation->value, 0, result);
 }
 
-/* Returns whether the string is different now. */
+/* Returns whether the string is different now, or was `grown` for something that is written. */
 static bool run_operation(struct call *call, const struct operation *operation,
-                          unsigned char *bytes, size_t len)
+                          unsigned char *bytes, size_t len, bool grown)
 {
     int64_t old = read_field(operation, bytes, len), result = 0;
     bool fits;
@@ -208,23 +208,26 @@ static bool run_operation(struct call *call, const struct operation *operation,
     }
     save(bytes, operation->offset, operation->bits, (uint64_t)result);
     reply_integer(call->reply, operation->kind == FIELD_SET ? old : result);
-    return result != old;
+    return grown || result != old;
 }
 
 static void run_writes(struct call *call, struct key *key, size_t len, uint64_t highest_byte,
                        const struct operation *operations, int64_t count)
 {
     size_t needed = highest_byte + 1 > len ? highest_byte + 1 : len;
-    bool changed = needed > len;
+    bool grown = needed > len, changed = false;
 
     slot_write_begin(call, key);
     char *data = key_string_writable(call, key, needed);
     if (data != NULL) {
         reply_array(call->reply, (uint64_t)count);
         for (int64_t i = 0; i < count; i++)
-            changed |= run_operation(call, &operations[i], (unsigned char *)data, needed);
+            changed |= run_operation(call, &operations[i], (unsigned char *)data, needed, grown);
     }
-    slot_write_end(call, key, changed ? "setbit" : NULL);
+    if (grown && !changed) /* every write overflowed: longer all the same, and nobody is told */
+        slot_write_end_unseen(call, key);
+    else
+        slot_write_end(call, key, changed ? "setbit" : NULL);
 }
 
 static void run_reads(struct call *call, struct text text, const struct operation *operations,

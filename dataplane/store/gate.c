@@ -160,6 +160,18 @@ void slot_write_end(struct call *call, struct key *key, const char *event)
     call->dirty++;
 }
 
+void slot_write_end_unseen(struct call *call, struct key *key)
+{
+    assert(call->write_open);
+    call->write_open = false;
+    if (key->failed)
+        return;
+    count_change(call, key);
+    call->worker->gate.changes++;
+    note_touched(&call->worker->gate, key->slot, key->db);
+    call->dirty++;
+}
+
 /* ---- changes ---- */
 
 static bool no_memory(struct call *call, struct key *key)

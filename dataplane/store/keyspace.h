@@ -132,6 +132,8 @@ int64_t key_expiry(const struct key *key); /* unix ms; -1: none, or the key is a
  * are counted, and nobody is told). */
 void slot_write_begin(struct call *call, struct key *key);
 void slot_write_end(struct call *call, struct key *key, const char *event);
+/* The same for a change that Redis does not tell watchers of (and sends no event for). */
+void slot_write_end_unseen(struct call *call, struct key *key);
 
 /* Changes; only inside the gate. false: no memory, error replied, nothing changed. They keep `key`
  * up to date. The deadline passed is the new one: -1 none, key_expiry(key) as it was. */
