@@ -261,17 +261,20 @@ static int set_parse(struct pending *pending, const struct config_span *value,
 
     if (value->len > CONFIG_VALUE_MAX_BYTES)
         return set_refuse(text, pending->shown, "argument is too long");
-    if (memchr(value->data, '\0', value->len) != NULL)
-        return set_refuse(text, pending->shown, "argument must not contain a NUL byte");
+    enum directive_kind kind = pending->directive->kind;
+    bool has_nul = memchr(value->data, '\0', value->len) != NULL;
     char *copy = strndup(value->data, value->len);
     if (copy == NULL)
         return set_refuse(text, pending->shown, "out of memory");
-    const char *const argv[1] = {copy};
+    /* As in Redis, a choice or a size ends at a NUL byte, and a number has none. */
+    const char *const argv[1] = {has_nul && kind == DIRECTIVE_INT ? "" : copy};
     int result = directive_parse(pending->directive, argv, 1, &pending->value, reason);
     free(copy);
     if (result < 0)
         return set_refuse(text, pending->shown, reason);
     pending->parsed = true;
+    if (has_nul && (kind == DIRECTIVE_STRING || kind == DIRECTIVE_DIR || kind == DIRECTIVE_LIST))
+        return set_refuse(text, pending->shown, "argument must not contain a NUL byte");
     return 0;
 }
 
