@@ -239,7 +239,7 @@ static void run_and_go_on(struct worker *worker, struct group *group)
 {
     struct batch *batch = worker->clients->batch;
 
-    for (unsigned round = 0;; round++) {
+    for (unsigned round = 0, ran = 0;; round++) {
         struct group rest = *group;
         struct client *client = group->client;
         bool may_go_on;
@@ -254,7 +254,9 @@ static void run_and_go_on(struct worker *worker, struct group *group)
             settle_group(earlier, done);
         }
         size_t done = run_group(worker, group);
-        may_go_on = round < (clients_have_work(worker) ? 1 : BATCH_ROUNDS_MAX) &&
+        ran += group->count;
+        may_go_on = round < BATCH_ROUNDS_MAX &&
+                    (ran < BATCH_COMMANDS_MAX || !clients_have_work(worker)) &&
                     !worker_turn_long(worker) &&
                     client_may_parse(client) && done == group->parsed_bytes && !group->complete;
         batch->group_count = 0;

@@ -9,8 +9,9 @@
 #include "dataplane/client/batch.h"
 
 enum {
-    INPUT_WAITING_MAX_BYTES =
-        1 << 20,           /* kept for a connection whose job is out; then reading pauses */
+    /* Kept for a connection that waits (for a job, its turn); then reading pauses. */
+    INPUT_WAITING_MAX_BYTES = 1 << 20,
+    INPUT_ANONYMOUS_MAX_BYTES = 64 << 10, /* the same before authentication */
     CRON_CLIENTS_MIN = 64, /* looked at in one cron, at least */
     RESUMED_MIN =
         4, /* clients whose input goes on in one turn, also in a long one: mail does not starve them, ... */
@@ -353,6 +354,11 @@ bool client_may_parse(struct client *client)
            !client_output_full(client);
 }
 
+static size_t waiting_max_bytes(const struct client *client)
+{
+    return client_is_anonymous(client) ? INPUT_ANONYMOUS_MAX_BYTES : INPUT_WAITING_MAX_BYTES;
+}
+
 /* Keeps bytes that cannot be parsed now. */
 bool client_keep(struct client *client, const char *data, size_t len_bytes)
 {
@@ -369,7 +375,7 @@ bool client_keep(struct client *client, const char *data, size_t len_bytes)
         client_close(client, false);
         return false;
     }
-    if (input_len(&client->input) > INPUT_WAITING_MAX_BYTES &&
+    if (input_len(&client->input) > waiting_max_bytes(client) &&
         ((client->flags & CLIENT_RESUME) != 0 || !client_may_parse(client)))
         pause_reading(client);
     return true;
@@ -527,7 +533,7 @@ static bool resume(struct worker *worker, struct client *client)
     }
     if (!client_may_parse(client))
         return false;
-    if (len <= INPUT_WAITING_MAX_BYTES)
+    if (len <= waiting_max_bytes(client))
         client_resume_reading(client);
     if (len > 0)
         batch_add(worker, client, client->input.data + client->input.start, len, true);
