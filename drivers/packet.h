@@ -40,8 +40,10 @@ struct packet {
     uint16_t len; /* valid bytes at `data` */
     uint16_t flags;
     uint16_t vlan;
-    uint16_t l2_len; /* lengths of the headers, for the device's checksums */
-    uint16_t l3_len;
+    uint16_t room;  /* received: bytes that may be written behind data[0, len), for drivers differ
+                     * in where in its buffer a frame lies; 0 after alloc */
+    uint8_t l2_len; /* lengths of the headers, for the device's checksums */
+    uint8_t l3_len;
     /* The holder's from here on: the send queue of a connection keeps its segment's facts here.
      * alloc and receive leave them zero. */
     uint16_t sends; /* transmissions so far */

@@ -24,11 +24,10 @@ static void ack_now(struct net *net, struct net_conn *conn)
     conn_dirty(net, conn);
 }
 
+/* Padding and what is trimmed may be written over, too. */
 static void set_room(struct packet *packet, const uint8_t *payload_end)
 {
-    size_t used = (size_t)(payload_end - packet->data);
-
-    packet->mark = used < PACKET_DATA_MAX ? PACKET_DATA_MAX - (uint32_t)used : 0;
+    packet->room = (uint16_t)(packet->room + (packet->data + packet->len - payload_end));
 }
 
 /* The last packets are for those who read at once, or nothing could be received any more, no

@@ -241,7 +241,7 @@ bool tcp_send_bare(struct net *net, const struct net_flow *flow, const uint8_t m
                    uint16_t vlan, const struct tcp_bare *bare);
 
 /* ---- receive.c ---- */
-/* In-order payload; takes the reference. `mark` of the packet is the room behind its payload. */
+/* In-order payload; takes the reference. `room` of the packet is that behind its payload. */
 void tcp_receive(struct net *net, struct net_conn *conn, struct packet *packet, uint8_t *payload,
                  uint32_t len);
 /* A segment beyond RCV.NXT, trimmed to the window; takes the reference. */

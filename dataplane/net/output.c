@@ -24,8 +24,8 @@ static void write_headers(struct net *net, struct packet *packet, uint8_t *body,
     packet->data = body - headers;
     packet->len = (uint16_t)(headers + (packet->more != NULL ? 0 : segment->payload_len));
     packet->flags = (uint16_t)offloads;
-    packet->l2_len = lengths.l2;
-    packet->l3_len = lengths.l3;
+    packet->l2_len = (uint8_t)lengths.l2;
+    packet->l3_len = (uint8_t)lengths.l3;
 }
 
 bool tcp_send_bare(struct net *net, const struct net_flow *flow, const uint8_t mac[6],

@@ -13,11 +13,11 @@ static bool merge(struct net *net, struct net_conn *conn, const uint8_t *payload
 {
     struct packet *last = conn->rx_last;
 
-    if (last == NULL || last->mark < len)
+    if (last == NULL || last->room < len)
         return false;
     memcpy(last->data + last->len, payload, len);
     last->len = (uint16_t)(last->len + len);
-    last->mark -= len;
+    last->room = (uint16_t)(last->room - len);
     return true;
 }
 

@@ -171,6 +171,7 @@ static unsigned take_from(struct steered *port, unsigned from, struct packet **p
             break;
         }
         packet->len = frame->len;
+        packet->room = (uint16_t)(PACKET_DATA_MAX - frame->len);
         packet->flags = frame->flags;
         packet->vlan = frame->vlan;
         memcpy(packet->data, frame->bytes, frame->len);

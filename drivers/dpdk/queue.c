@@ -43,6 +43,15 @@ static bool in_one_piece(struct rte_mbuf *mbuf)
     return mbuf->nb_segs == 1 || rte_pktmbuf_linearize(mbuf) == 0;
 }
 
+/* net_af_xdp places frames 256 bytes farther in than others, and takes some that end beyond the
+ * buffer proper, in the padding that the pool has between packets. */
+static uint16_t room_behind(const struct rte_mbuf *mbuf)
+{
+    unsigned end = (unsigned)mbuf->data_off + mbuf->data_len;
+
+    return end < mbuf->buf_len ? (uint16_t)(mbuf->buf_len - end) : 0;
+}
+
 static struct packet *received(struct dpdk_queue *queue, struct rte_mbuf *mbuf)
 {
     struct packet *packet = dpdk_packet(mbuf);
@@ -50,6 +59,7 @@ static struct packet *received(struct dpdk_queue *queue, struct rte_mbuf *mbuf)
     memset(packet, 0, sizeof(*packet));
     packet->data = rte_pktmbuf_mtod(mbuf, uint8_t *);
     packet->len = rte_pktmbuf_data_len(mbuf);
+    packet->room = room_behind(mbuf);
     if (queue->checks_rx && packet->len >= RTE_ETHER_HDR_LEN) {
         packet->flags = checksum_flags(mbuf->ol_flags, packet->data);
         if (packet->flags & PACKET_CHECKSUM_BAD)

@@ -33,6 +33,16 @@ static struct port_packet *take(struct port *port)
     return packet;
 }
 
+enum { CANARY = 0x5c };
+
+static bool overflowed(const struct port_packet *packet)
+{
+    for (unsigned i = 0; i < sizeof packet->behind; i++)
+        if (packet->behind[i] != CANARY)
+            return true;
+    return false;
+}
+
 static bool ours(const struct port *port, const struct packet *packet)
 {
     const struct port_packet *at = (const struct port_packet *)packet;
@@ -48,6 +58,8 @@ static void let_go(struct port *port, struct port_packet *packet)
     }
     if (--packet->refs > 0)
         return;
+    if (overflowed(packet))
+        blame(port, "bytes beyond the end of a packet were written");
     HIDE(packet->bytes, sizeof packet->bytes);
     port->free[port->free_count++] = (uint16_t)(packet - port->pool);
 }
@@ -231,6 +243,7 @@ void port_reset(struct port *port, unsigned packets, const uint64_t *now_us)
     port->base.mtu = 1500;
     for (unsigned i = 0; i < packets; i++) {
         pool[i].refs = 0;
+        memset(pool[i].behind, CANARY, sizeof pool[i].behind);
         /* The lowest index is taken first. */
         port->free[i] = (uint16_t)(packets - 1 - i);
     }
@@ -247,6 +260,9 @@ void port_push(struct port *port, const uint8_t *frame, size_t len, unsigned fla
             let_go(port, packet);
         return;
     }
+    size_t room = PACKET_DATA_MAX - len, farther = room < PORT_FARTHER ? room : PORT_FARTHER;
+    packet->packet.data += farther;
+    packet->packet.room = (uint16_t)(room - farther);
     memcpy(packet->packet.data, frame, len);
     packet->packet.len = (uint16_t)len;
     packet->packet.flags = (uint16_t)flags;

@@ -5,7 +5,8 @@
  * Ownership: the test owns the port; packets belong to its pool.
  * Threading: none.
  * Errors:    what the stack does wrong (a reference too many, a frame too long, bytes rewritten
- *            while the device holds them) is kept as text in `fault`, the first one only. */
+ *            while the device holds them, or beyond a packet's end) is kept as text in `fault`, the
+ *            first one only. */
 #ifndef POLLUX_TESTS_NET_PORT_H
 #define POLLUX_TESTS_NET_PORT_H
 
@@ -15,6 +16,8 @@
 enum {
     PORT_PACKETS_MAX = 1024,
     PORT_SENT_MAX = 2048, /* frames that may wait to be popped */
+    PORT_FARTHER = 256,   /* bytes: received frames lie that far behind the headroom, as
+                           * net_af_xdp's do */
 };
 
 struct port_frame {
@@ -27,6 +30,7 @@ struct port_packet {
     struct packet packet; /* first: the stack sees only this */
     unsigned refs;
     uint8_t bytes[PACKET_HEADROOM + PACKET_DATA_MAX];
+    uint8_t behind[PORT_FARTHER]; /* nobody's: an overflow is noticed */
 };
 
 struct port {

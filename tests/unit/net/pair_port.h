@@ -92,6 +92,7 @@ static inline unsigned pair_transmit(struct packet_port *base, struct packet *co
             if (packets[i]->more_len > 0)
                 memcpy(copy->data + packets[i]->len, packets[i]->more, packets[i]->more_len);
             copy->len = (uint16_t)packet_bytes(packets[i]);
+            copy->room = (uint16_t)(PACKET_DATA_MAX - copy->len);
             other->queue[(other->first + other->count++) % PAIR_QUEUE_MAX] = copy;
         }
         pair_release(base, packets[i]);

@@ -271,6 +271,7 @@ Test(dpdk_ports, memif_pair_carries_frames_both_ways)
     got = await(dpdk_queue(server, 0));
     cr_expect_eq(got->len, 1514);
     cr_expect_arr_eq(got->data, sent->data, 1514);
+    cr_expect_eq(got->room, PACKET_DATA_MAX - 1514, "what is left of its buffer");
     cr_expect(!packet_shared(dpdk_queue(client, 0), sent), "memif copies");
     packet_release(dpdk_queue(client, 0), sent);
     /* A client gives its server buffers to fill whenever it polls. */
