@@ -10,6 +10,7 @@ import argparse
 import array
 import fcntl
 import hashlib
+import itertools
 import os
 import random
 import shutil
@@ -144,6 +145,23 @@ def bulk_over_ipv6(network):
     transfer(network, 4 * MEGABYTE, SERVER6)
 
 
+def uneven_pieces(network):
+    """Small segments behind large ones, many of them before anybody reads: they share packets."""
+    data = random_bytes(6, 4 * MEGABYTE)
+    with Client(network) as client:
+        client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.socket.sendall(b"*3\r\n$3\r\nSET\r\n$6\r\nuneven\r\n$%d\r\n" % len(data))
+        at = 0
+        for size in itertools.cycle((1448, 500, 1448, 300, 200)):
+            if at >= len(data):
+                break
+            client.socket.sendall(data[at:at + size])
+            at += size
+        client.socket.sendall(b"\r\n")
+        equal(client.reply(), b"OK", "SET")
+        equal(client.call("GET", "uneven") == data, True, "what comes back is what was sent")
+
+
 def fifty_connections_with_pipelines(network):
     clients = [Client(network) for _ in range(50)]
     for client in clients:
@@ -268,7 +286,7 @@ def loss_cases(network):
 
 
 def cases(network):
-    for case in (small_requests, redis_cli, bulk_both_ways, bulk_over_ipv6,
+    for case in (small_requests, redis_cli, bulk_both_ways, bulk_over_ipv6, uneven_pieces,
                  fifty_connections_with_pipelines, half_close, reset_in_the_middle, closed_window,
                  path_mtu_shrinks, smallest_mtu):
         yield case.__name__.replace("_", " "), case
