@@ -8,16 +8,10 @@ enum {
     PATH_MTU_FLOOR_V6 = 1280,
 };
 
-static void take_window(struct net *net, struct net_conn *conn, const struct frame *frame)
+static void set_window(struct net *net, struct net_conn *conn, const struct frame *frame)
 {
     uint32_t window = (uint32_t)frame->window << conn->snd_scale;
 
-    /* RFC 9293 section 3.10.7.4, step 5: not from a segment that others have overtaken. But what
-     * moves SND.UNA also says where the window ends: the old window behind the new SND.UNA would
-     * reach too far when the peer sends an old segment again. */
-    if (!seq_after(frame->ack, conn->recovery.una) && !seq_before(conn->snd_wl1, frame->seq) &&
-        !(conn->snd_wl1 == frame->seq && !seq_after(conn->snd_wl2, frame->ack)))
-        return;
     conn->snd_wl1 = frame->seq;
     conn->snd_wl2 = frame->ack;
     if (window == conn->snd_wnd)
@@ -32,6 +26,17 @@ static void take_window(struct net *net, struct net_conn *conn, const struct fra
         conn->wait_ms = 0;
         conn->backoff = 0;
     }
+}
+
+static void take_window(struct net *net, struct net_conn *conn, const struct frame *frame)
+{
+    /* RFC 9293 section 3.10.7.4, step 5: not from a segment that others have overtaken. But what
+     * moves SND.UNA also says where the window ends: the old window behind the new SND.UNA would
+     * reach too far when the peer sends an old segment again. */
+    if (!seq_after(frame->ack, conn->recovery.una) && !seq_before(conn->snd_wl1, frame->seq) &&
+        !(conn->snd_wl1 == frame->seq && !seq_after(conn->snd_wl2, frame->ack)))
+        return;
+    set_window(net, conn, frame);
 }
 
 /* Something new was acknowledged, or a hole shows. False: the connection is over. */
@@ -73,6 +78,22 @@ static bool plausible(struct net *net, struct net_conn *conn, const struct frame
     net_count(&net->counters.bad_acks, 1);
     tcp_challenge(net, conn);
     return false;
+}
+
+bool tcp_ack_all(struct net *net, struct net_conn *conn, const struct frame *frame)
+{
+    if (frame->ack != conn->recovery.nxt || (conn->flags & (CONN_PERSIST | CONN_FIN_QUEUED)) != 0 ||
+        !recovery_acked_all(&conn->recovery, conn->queue.head, net->now_us))
+        return false;
+    /* What moves SND.UNA tells the window, too. */
+    set_window(net, conn, frame);
+    sendqueue_acked(&net->sendpool, &conn->queue, frame->ack);
+    conn->stalled_ms = 0;
+    conn->soft_error = 0;
+    conn->probes = 0;
+    if (sendqueue_has_unsent(&conn->queue))
+        conn_dirty(net, conn);
+    return true;
 }
 
 bool tcp_ack_segment(struct net *net, struct net_conn *conn, const struct frame *frame,

@@ -72,7 +72,8 @@ static bool predicted(struct net *net, struct net_conn *conn, struct packet *pac
         return false;
     }
     conn->heard_ms = net_now_ms(net);
-    if (!tcp_ack_segment(net, conn, frame, &options) || len == 0 || must_drop(net, conn)) {
+    if ((!tcp_ack_all(net, conn, frame) && !tcp_ack_segment(net, conn, frame, &options)) ||
+        len == 0 || must_drop(net, conn)) {
         drop(net, packet);
         return true;
     }

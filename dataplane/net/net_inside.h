@@ -184,6 +184,9 @@ void tcp_segment(struct net *net, struct net_conn *conn, struct packet *packet,
 /* False: the segment ends here (its ACK was bad, or the connection is over). */
 bool tcp_ack_segment(struct net *net, struct net_conn *conn, const struct frame *frame,
                      const struct tcp_options *options);
+/* The same for a segment of an established connection, without SACK blocks, ECE and FIN, that
+ * acknowledges all that is out. False: nothing has changed; it goes the other way. */
+bool tcp_ack_all(struct net *net, struct net_conn *conn, const struct frame *frame);
 /* The path takes packets of at most so many bytes. */
 void tcp_path_mtu(struct net *net, struct net_conn *conn, uint16_t mtu);
 

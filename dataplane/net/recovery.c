@@ -476,6 +476,54 @@ static void rearm(struct recovery *recovery, bool moved, uint64_t now_us)
         arm_probe(recovery, now_us);
 }
 
+/* Whether all that is out was sent once, and nothing was said of it since. */
+static bool undisturbed(const struct recovery *recovery, const struct packet *queue)
+{
+    if (!recovery->sack || recovery->phase != RECOVERY_OPEN || recovery->probe_out ||
+        recovery->sacked_bytes != 0 || recovery->newest == NULL)
+        return false;
+    while (queue != recovery->newest) {
+        if (queue->state & RECOVERY_STATE)
+            return false;
+        queue = queue->next;
+    }
+    return (queue->state & RECOVERY_STATE) == 0;
+}
+
+bool recovery_acked_all(struct recovery *recovery, const struct packet *queue, uint64_t now_us)
+{
+    const struct packet *newest = recovery->newest;
+    uint32_t acked_bytes = recovery_flight(recovery);
+    uint64_t age_us;
+
+    if (!undisturbed(recovery, queue))
+        return false;
+    add_credit(recovery);
+    /* RACK: the newest is the one that was sent last. */
+    age_us = now_us - newest->sent_us;
+    recovery->rack_rtt_us = age_us == 0 ? 1 : age_us < UINT32_MAX ? (uint32_t)age_us : UINT32_MAX;
+    recovery->rack_fack = recovery->nxt;
+    if (newest->sent_us >= recovery->rack_us) {
+        recovery->rack_us = newest->sent_us;
+        recovery->rack_seq = recovery->nxt;
+    }
+    /* The round trip: the first one was under way the longest. */
+    age_us = now_us - queue->sent_us;
+    rtt_sample(&recovery->rtt, age_us < RTT_SAMPLE_MAX_US ? (uint32_t)age_us : RTT_SAMPLE_MAX_US,
+               now_us);
+    if (sequence_before(recovery->una, recovery->full_seq))
+        congestion_acked(&recovery->congestion, acked_bytes, true, 2,
+                         rtt_smoothed_us(&recovery->rtt), now_us);
+    if (sequence_before(recovery->full_seq, recovery->nxt))
+        recovery->full_seq = recovery->nxt;
+    recovery->una = recovery->nxt;
+    recovery->pipe_bytes = 0;
+    recovery->timeouts = 0;
+    recovery->newest = recovery->resend = recovery->live = recovery->hint = NULL;
+    stop_timers(recovery);
+    return true;
+}
+
 void recovery_acked(struct recovery *recovery, struct packet *queue, const struct recovery_ack *ack,
                     struct recovery_news *news)
 {

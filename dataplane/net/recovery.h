@@ -150,6 +150,12 @@ void recovery_sent(struct recovery *recovery, struct packet *packet, uint32_t ts
 void recovery_acked(struct recovery *recovery, struct packet *queue, const struct recovery_ack *ack,
                     struct recovery_news *news);
 
+/* The same, by the shortest way, for an acknowledgment of all that is out (ack is nxt) without SACK
+ * blocks and ECN echo, which is what most are where requests and replies take turns. False: there
+ * is more to it; nothing has changed, and recovery_acked() is to be called. True: it has done what
+ * that would have, with nothing in the news but what was acknowledged. */
+bool recovery_acked_all(struct recovery *recovery, const struct packet *queue, uint64_t now_us);
+
 /* The next packet to be sent again, or NULL. */
 struct packet *recovery_lost(struct recovery *recovery, struct packet *queue);
 /* Bytes that congestion control lets go out now. One packet may always go when nothing is in

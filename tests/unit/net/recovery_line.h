@@ -20,6 +20,7 @@ struct line {
     uint64_t now_us;
     uint32_t ts_offset;
     bool sack, stamps;
+    unsigned short_ways;       /* ACKs that recovery_acked_all() took, too */
     struct recovery_news news; /* of the last ACK */
 };
 
@@ -105,7 +106,19 @@ static inline unsigned line_output(struct line *line, unsigned new_max)
 
 static inline void line_take(struct line *line, const struct recovery_ack *ack)
 {
+    struct recovery copy, before;
+    bool short_way;
+
+    /* The short way leads to the same place, or nowhere. */
+    memcpy(&copy, &line->recovery, sizeof copy);
+    memcpy(&before, &line->recovery, sizeof before);
+    short_way = ack->ack == copy.nxt && ack->sack_count == 0 && !ack->ecn_echo &&
+                recovery_acked_all(&copy, line_queue(line), ack->now_us);
+    line->short_ways += short_way;
     recovery_acked(&line->recovery, line_queue(line), ack, &line->news);
+    cr_assert_eq(memcmp(&copy, short_way ? &line->recovery : &before, sizeof copy), 0);
+    cr_assert(!short_way || (!line->news.duplicate_told && !line->news.entered &&
+                             !line->news.undone && !line->news.reduced));
     /* What is released may be used for anything. */
     while (line_queue(line) != line->news.left)
         memset(&line->packets[line->gone++].next, 0xee, sizeof(struct packet *));

@@ -30,6 +30,7 @@ Test(recovery, a_reply_and_its_ack_leave_nothing_behind)
     line_pass(&line, RTT_US);
     line_ack(&line, 1);
     cr_assert_eq(line.news.acked_bytes, LINE_MSS);
+    cr_assert_eq(line.short_ways, 1);
     cr_assert_eq(line.recovery.pipe_bytes, 0);
     cr_assert_eq(recovery_deadline_us(&line.recovery), UINT64_MAX);
     cr_assert_eq(rtt_smoothed_us(&line.recovery.rtt), RTT_US);
