@@ -76,13 +76,22 @@ static bool take(struct net *net, struct net_conn *conn, struct net_event *event
     return take_closed(net, conn, event);
 }
 
+/* Whether it may have more to tell; most have only the one request. */
+static bool may_tell(const struct net_conn *conn)
+{
+    return conn->rx_first != NULL ||
+           (conn->flags & (CONN_TELL_ACCEPTED | CONN_TELL_CONNECTED | CONN_TELL_END |
+                           CONN_TELL_DRAINED | CONN_TELL_CLOSED)) != 0;
+}
+
 bool net_event(struct net *net, struct net_event *event)
 {
     struct net_conn *conn;
 
     while ((conn = net->ready) != NULL) {
         *event = (struct net_event){.conn = conn};
-        if (take(net, conn, event)) {
+        bool told = take(net, conn, event);
+        if (told && may_tell(conn)) {
             if (conn->rx_first != NULL)
                 __builtin_prefetch(conn->rx_first->data);
             return true;
@@ -95,6 +104,8 @@ bool net_event(struct net *net, struct net_event *event)
             conn->dying_next = net->dying;
             net->dying = conn;
         }
+        if (told)
+            return true;
     }
     return false;
 }
