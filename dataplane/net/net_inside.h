@@ -253,10 +253,6 @@ void tcp_receive_out_of_order(struct net *net, struct net_conn *conn, struct pac
 /* What has become in order; true: a FIN came with it. */
 bool tcp_receive_join(struct net *net, struct net_conn *conn);
 void tcp_receive_drop(struct net *net, struct net_conn *conn); /* all that waits */
-/* The window to put into a segment, as bytes; moves the right edge that was told. */
-uint32_t tcp_window(struct net *net, struct net_conn *conn);
-/* Whether the window has opened by enough to say so (RFC 9293 section 3.8.6.2.2). */
-bool tcp_window_opened(const struct net *net, const struct net_conn *conn);
 /* SACK blocks to report, the most recent first (RFC 2018 section 4, RFC 2883). */
 unsigned tcp_sack_blocks(const struct net_conn *conn, struct tcp_sack *blocks, unsigned max);
 /* They have been sent: a duplicate is reported once. */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "dataplane/net/net_inside.h"
+#include "dataplane/net/window.h"
 
 enum { CHECKSUM_OFFLOADS = PACKET_TX_IP_CHECKSUM | PACKET_TX_TCP_CHECKSUM };
 

@@ -1,4 +1,4 @@
-/* Receiving: payload in order, payload out of order, the window, SACK blocks. */
+/* Receiving: payload in order, payload out of order, SACK blocks. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -280,55 +280,4 @@ bool tcp_receive_join(struct net *net, struct net_conn *conn)
         reorder->has_fin = false;
     reorder_free(conn);
     return fin;
-}
-
-/* ---- the window ---------------------------------------------------------------------------- */
-
-/* Where the right edge could be. */
-static uint32_t edge_wanted(const struct net *net, const struct net_conn *conn)
-{
-    uint32_t limit = net->window_limit;
-
-    return conn->rcv_nxt + (limit > conn->rcv_queued ? limit - conn->rcv_queued : 0);
-}
-
-/* The receiver's part of silly window avoidance (RFC 9293 section 3.8.6.2.2). */
-static bool worth_moving(const struct net *net, const struct net_conn *conn, uint32_t edge)
-{
-    uint32_t gain = edge - conn->rcv_edge, half = net->options.receive_bytes / 2;
-
-    return seq_after(edge, conn->rcv_edge) && gain >= (half < conn->mss ? half : conn->mss);
-}
-
-uint32_t tcp_window(struct net *net, struct net_conn *conn)
-{
-    uint32_t edge = edge_wanted(net, conn), unit = 1u << conn->rcv_scale, window, most;
-
-    if (worth_moving(net, conn, edge))
-        conn->rcv_edge = edge;
-    window = conn->rcv_edge - conn->rcv_nxt;
-    most = 0xffffu << conn->rcv_scale;
-    if (window > most)
-        window = most;
-    /* Rounded up, the edge never moves back by what the scale cannot tell; but not for ever, if
-     * somebody makes us round again and again. */
-    if (window % unit != 0 && conn->rcv_queued + window < 2 * net->options.receive_bytes)
-        window += unit - window % unit;
-    window -= window % unit;
-    if (window > most)
-        window = most;
-    if (seq_after(conn->rcv_nxt + window, conn->rcv_edge))
-        conn->rcv_edge = conn->rcv_nxt + window;
-    return window;
-}
-
-bool tcp_window_opened(const struct net *net, const struct net_conn *conn)
-{
-    uint32_t edge = edge_wanted(net, conn), told = conn->rcv_edge - conn->rcv_nxt;
-    uint32_t limit = net->options.receive_bytes;
-
-    if (!seq_after(edge, conn->rcv_edge))
-        return false;
-    /* While the peer still has room it learns of more with the next ACK anyway. */
-    return told < limit / 8 && worth_moving(net, conn, edge);
 }
