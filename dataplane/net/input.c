@@ -37,7 +37,7 @@ static bool checksums_good(const struct packet *packet, const struct frame *fram
         return false;
     if (packet->flags & PACKET_CHECKSUM_GOOD)
         return true;
-    return wire_ip_checksum_good(frame) && wire_checksum_good(frame);
+    return wire_checksums_good(frame);
 }
 
 /* A segment of a flow that has no connection block. */

@@ -138,6 +138,8 @@ enum frame_kind wire_parse(const uint8_t *bytes, size_t len, struct frame *frame
 bool wire_ip_checksum_good(const struct frame *frame);
 /* The checksum of TCP, ICMP and ICMPv6; not for the other kinds. */
 bool wire_checksum_good(const struct frame *frame);
+/* Both. */
+bool wire_checksums_good(const struct frame *frame);
 
 /* ---- ICMP errors: the packet of ours that they quote (RFC 792, 4443, 5927) ---- */
 

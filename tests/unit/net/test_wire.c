@@ -748,3 +748,51 @@ Test(wire, damaged_frames_stay_within_their_bytes)
     for (unsigned kind = 0; kind <= FRAME_BAD; kind++)
         cr_assert_gt(kinds[kind], 100, "kind %u", kind);
 }
+
+/* A priority tag says nothing, but leads past the short way for plain segments. */
+Test(wire, a_plain_segment_reads_as_one_with_a_priority_tag)
+{
+    struct seed seed = seed_new(827);
+    unsigned good = 0;
+
+    for (unsigned round = 0; round < 200000; round++) {
+        build_tcp(false, WIRE_NO_VLAN, (unsigned)seed_below(&seed, 11) * 4, 40);
+        for (uint64_t damage = seed_below(&seed, 4); damage > 0; damage--)
+            built.data[seed_below(&seed, 60)] ^= (uint8_t)(1u << seed_below(&seed, 8));
+        if (seed_below(&seed, 4) == 0)
+            built.len = ETHERNET + seed_below(&seed, built.len - ETHERNET + 1);
+        enum frame_kind kind = parse_built();
+        struct frame plain = frame;
+        size_t at = kind == FRAME_TCP ? (size_t)(frame.l4 - exact) : 0;
+        size_t payload_at = kind == FRAME_TCP ? (size_t)(frame.payload - exact) : 0;
+        memmove(built.data + 16, built.data + 12, built.len - 12);
+        memcpy(built.data + 12, (const uint8_t[]){0x81, 0, 0, 0}, 4);
+        built.len += 4;
+        /* Tagged twice it is not the same frame. */
+        if (kind == FRAME_OTHER || plain.vlan != WIRE_NO_VLAN)
+            continue;
+        cr_assert_eq(parse_built(), kind, "seed %lu round %u", seed.start, round);
+        cr_assert_eq(frame.fault, plain.fault);
+        if (kind != FRAME_TCP)
+            continue;
+        good++;
+        cr_assert_eq(frame.l2_len, plain.l2_len + 4);
+        cr_assert_eq((size_t)(frame.l4 - exact), at + 4);
+        cr_assert_eq((size_t)(frame.payload - exact), payload_at + 4);
+        cr_assert_eq(frame.l3_len, plain.l3_len);
+        cr_assert_eq(frame.l4_len, plain.l4_len);
+        cr_assert_eq(frame.options_len, plain.options_len);
+        cr_assert_eq(frame.payload_len, plain.payload_len);
+        cr_assert_eq(frame.protocol, plain.protocol);
+        cr_assert_eq(frame.ether_type, plain.ether_type);
+        cr_assert_eq(frame.vlan, plain.vlan);
+        cr_assert_eq(frame.tos, plain.tos);
+        cr_assert_eq(frame.hops, plain.hops);
+        cr_assert_eq(frame.flags, plain.flags);
+        cr_assert_eq(frame.window, plain.window);
+        cr_assert_eq(frame.seq, plain.seq);
+        cr_assert_eq(frame.ack, plain.ack);
+        cr_assert(net_flow_equal(&frame.flow, &plain.flow));
+    }
+    cr_assert_gt(good, 50000);
+}
