@@ -244,18 +244,15 @@ void net_transmit_burst(struct net *net)
         memmove(net->tx, net->tx + sent, net->tx_count * sizeof *net->tx);
 }
 
-bool net_transmit_room(struct net *net)
+bool net_transmit_make_room(struct net *net)
 {
-    if (NET_TX_MAX - net->tx_count >= NET_TX_ROOM_MIN)
-        return true;
     net_transmit_burst(net);
     return NET_TX_MAX - net->tx_count >= NET_TX_ROOM_MIN;
 }
 
-bool net_transmit(struct net *net, struct packet *packet)
+bool net_transmit_full(struct net *net, struct packet *packet)
 {
-    if (net->tx_count == NET_TX_MAX)
-        net_transmit_burst(net);
+    net_transmit_burst(net);
     if (net->tx_count == NET_TX_MAX) {
         net_count(&net->counters.tx_queue_full, 1);
         packet_release(net->port, packet);

@@ -157,12 +157,27 @@ static inline uint32_t net_now_ms(const struct net *net)
 
 /* ---- net.c ---- */
 
+void net_transmit_burst(struct net *net);
+/* The rare halves of the two below. */
+bool net_transmit_full(struct net *net, struct packet *packet);
+bool net_transmit_make_room(struct net *net);
+
 /* A frame ready for the wire; takes the caller's reference. False: the queue is full, the frame is
  * dropped and counted. */
-bool net_transmit(struct net *net, struct packet *packet);
+static inline bool net_transmit(struct net *net, struct packet *packet)
+{
+    if (net->tx_count == NET_TX_MAX)
+        return net_transmit_full(net, packet);
+    net->tx[net->tx_count++] = packet;
+    return true;
+}
+
 /* Room for more frames, after an attempt to empty the queue into the port. */
-bool net_transmit_room(struct net *net);
-void net_transmit_burst(struct net *net);
+static inline bool net_transmit_room(struct net *net)
+{
+    return NET_TX_MAX - net->tx_count >= NET_TX_ROOM_MIN || net_transmit_make_room(net);
+}
+
 /* A packet for a control segment or an answer, from the pool's last. */
 struct packet *net_alloc(struct net *net);
 const struct net_listener *net_listener_find(const struct net *net, uint16_t port);

@@ -4,6 +4,7 @@
 
 #include "dataplane/net/net_inside.h"
 #include "dataplane/net/window.h"
+#include "dataplane/net/wire_plain.h"
 
 enum { CHECKSUM_OFFLOADS = PACKET_TX_IP_CHECKSUM | PACKET_TX_TCP_CHECKSUM };
 
@@ -286,6 +287,71 @@ static void send_segment(struct net *net, struct net_conn *conn, struct packet *
     acked(conn);
 }
 
+/* ---- the common case ----------------------------------------------------------------------- */
+
+/* A connection with any of these goes the long way. */
+static const uint32_t CONN_NOT_PLAIN = CONN_FIN_WANTED | CONN_FIN_QUEUED | CONN_ECN_ECHO |
+                                       CONN_ECN_REDUCED | CONN_PERSIST | CONN_PROBED |
+                                       CONN_PROBE_DUE;
+
+/* The only unsent segment may go as it is. */
+static bool is_reply(struct net *net, struct net_conn *conn)
+{
+    struct recovery *recovery = &conn->recovery;
+    const struct packet *packet = conn->queue.unsent;
+    int32_t usable = (int32_t)(recovery->una + conn->snd_wnd - recovery->nxt);
+
+    if (packet == NULL || packet->next != NULL || packet->more != NULL ||
+        conn->queue.piece != NULL || recovery->lost_bytes != 0 || conn->reorder != NULL ||
+        (conn->flags & (CONN_TIMESTAMPS | CONN_NOT_PLAIN)) != CONN_TIMESTAMPS ||
+        conn->vlan != WIRE_NO_VLAN || !net_address_is_v4(&conn->flow.local))
+        return false;
+    return packet->seg_len <= conn->mss && (int32_t)packet->seg_len <= usable &&
+           recovery_may_send(recovery, packet->seg_len, net->now_us) && net_transmit_room(net);
+}
+
+/* A reply, or a request: what send_next() would do with it, in one go. False: nothing has changed,
+ * and it has to. */
+static bool send_reply(struct net *net, struct net_conn *conn)
+{
+    struct packet *packet = conn->queue.unsent;
+
+    if (!is_reply(net, conn))
+        return false;
+    uint32_t payload = packet->seg_len, stamp = net_now_ms(net) + conn->ts_offset;
+    uint32_t offloads = net->port->offloads & CHECKSUM_OFFLOADS;
+    uint8_t *body = packet->data + packet->len - payload;
+    struct wire_plain segment = {.flow = &conn->flow,
+                                 .remote_mac = conn->remote_mac,
+                                 .local_mac = net->port->mac,
+                                 .seq = packet->seq,
+                                 .ack = conn->rcv_nxt,
+                                 .ts_value = stamp,
+                                 .ts_echo = conn->ts_recent,
+                                 .payload_len = payload,
+                                 .window = window_field(net, conn),
+                                 .flags = TCP_ACK | TCP_PSH,
+                                 .tos = conn->flags & CONN_ECN ? WIRE_ECN_ECT0 : WIRE_ECN_NONE};
+    uint64_t sum = offloads & PACKET_TX_TCP_CHECKSUM ? 0 : checksum_sum(body, payload);
+
+    wire_write_plain(body - WIRE_PLAIN_LEN, &segment, offloads, sum);
+    packet->data = body - WIRE_PLAIN_LEN;
+    packet->len = (uint16_t)(WIRE_PLAIN_LEN + payload);
+    packet->flags = (uint16_t)offloads;
+    packet->l2_len = WIRE_ETHERNET_LEN;
+    packet->l3_len = WIRE_IPV4_LEN;
+    packet->state |= SEGMENT_SENT | SEGMENT_PUSH;
+    leave_unsent(conn, packet, payload);
+    net_count(&net->counters.tx_segments, 1);
+    recovery_sent(&conn->recovery, packet, stamp, net->now_us);
+    if (conn->stalled_ms == 0)
+        conn->stalled_ms = net_now_ms(net) | 1;
+    packet_hold(net->port, packet);
+    net_transmit(net, packet);
+    acked(conn);
+    return true;
+}
+
 /* ---- what may be sent ---------------------------------------------------------------------- */
 
 enum next { NEXT_SENT, NEXT_NONE, NEXT_WINDOW, NEXT_CWND, NEXT_NO_PACKET };
@@ -432,15 +498,11 @@ static void tell_drained(struct net *net, struct net_conn *conn)
     }
 }
 
-void tcp_output(struct net *net, struct net_conn *conn)
+/* Sends what may be sent, and ACKs that are due. */
+static void send_all(struct net *net, struct net_conn *conn)
 {
     enum next result = NEXT_NONE;
 
-    if (conn->state < NET_STATE_ESTABLISHED) {
-        if ((conn->flags & CONN_ACK_NOW) && conn->state == NET_STATE_SYN_RECEIVED)
-            tcp_send_ack(net, conn);
-        return;
-    }
     while (conn->recovery.lost_bytes > 0 || sendqueue_has_unsent(&conn->queue) ||
            (conn->flags & (CONN_FIN_WANTED | CONN_FIN_QUEUED)) == CONN_FIN_WANTED) {
         if (!net_transmit_room(net)) {
@@ -459,6 +521,18 @@ void tcp_output(struct net *net, struct net_conn *conn)
         tcp_persist(net, conn);
     }
     settle_acks(net, conn);
+}
+
+void tcp_output(struct net *net, struct net_conn *conn)
+{
+    if (conn->state < NET_STATE_ESTABLISHED) {
+        if ((conn->flags & CONN_ACK_NOW) && conn->state == NET_STATE_SYN_RECEIVED)
+            tcp_send_ack(net, conn);
+        return;
+    }
+    /* Behind a reply there is nothing to send, and no ACK is owed. */
+    if (!send_reply(net, conn))
+        send_all(net, conn);
     if (conn->flags & (CONN_TELL_DRAINED | CONN_ORPHAN))
         tell_drained(net, conn);
     tcp_alarm(net, conn);

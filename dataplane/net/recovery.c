@@ -31,13 +31,6 @@ void recovery_init(struct recovery *recovery, const struct congestion_ops *ops, 
     congestion_init(&recovery->congestion, ops, mss, syn_was_lost);
 }
 
-/* What is in the network. Without SACK, each duplicate ACK says that a segment has left it. */
-static uint32_t pipe_now(const struct recovery *recovery)
-{
-    return recovery->pipe_bytes > recovery->dup_bytes ? recovery->pipe_bytes - recovery->dup_bytes
-                                                      : 0;
-}
-
 static void add_credit(struct recovery *recovery)
 {
     if (recovery->credit < RECOVERY_CREDIT_MAX)
@@ -83,20 +76,6 @@ void recovery_rest(struct recovery *recovery)
     stop_timers(recovery);
 }
 
-uint64_t recovery_deadline_us(const struct recovery *recovery)
-{
-    uint64_t deadline_us = UINT64_MAX;
-
-    /* 0, not armed, wraps to the largest. */
-    if (recovery->timeout_deadline_us - 1 < deadline_us)
-        deadline_us = recovery->timeout_deadline_us - 1;
-    if (recovery->probe_deadline_us - 1 < deadline_us)
-        deadline_us = recovery->probe_deadline_us - 1;
-    if (recovery->reorder_deadline_us - 1 < deadline_us)
-        deadline_us = recovery->reorder_deadline_us - 1;
-    return deadline_us == UINT64_MAX ? deadline_us : deadline_us + 1;
-}
-
 /* ---- Sending ---- */
 
 static void sent_new(struct recovery *recovery, struct packet *packet, uint64_t now_us)
@@ -139,7 +118,7 @@ static void sent_again(struct recovery *recovery, struct packet *packet, uint32_
 static bool window_full(const struct recovery *recovery)
 {
     const struct congestion *congestion = &recovery->congestion;
-    uint32_t pipe = pipe_now(recovery);
+    uint32_t pipe = recovery_pipe(recovery);
 
     if (congestion->cwnd < congestion->ssthresh && pipe >= congestion->cwnd / 2)
         return true;
@@ -178,19 +157,6 @@ void recovery_sent(struct recovery *recovery, struct packet *packet, uint32_t ts
     } else if (!again) {
         arm_probe(recovery, now_us);
     }
-}
-
-uint32_t recovery_room(struct recovery *recovery, uint64_t now_us)
-{
-    struct congestion *congestion = &recovery->congestion;
-    uint32_t pipe = pipe_now(recovery);
-
-    /* The floor first: it spares most calls the rest. */
-    if (recovery->una == recovery->nxt && recovery->last_sent_us != 0 &&
-        now_us - recovery->last_sent_us > RTT_RTO_MIN_US &&
-        now_us - recovery->last_sent_us > rtt_timeout_us(&recovery->rtt))
-        congestion_idle(congestion);
-    return congestion->cwnd > pipe ? congestion->cwnd - pipe : 0;
 }
 
 struct packet *recovery_lost(struct recovery *recovery, struct packet *queue)
@@ -422,7 +388,7 @@ static void reduce(struct recovery *recovery, const struct scoreboard_news *foun
                    bool force)
 {
     struct congestion *congestion = &recovery->congestion;
-    uint32_t pipe = pipe_now(recovery), mss = congestion->mss;
+    uint32_t pipe = recovery_pipe(recovery), mss = congestion->mss;
     int64_t behind, send;
 
     recovery->prr_delivered += found->bytes;

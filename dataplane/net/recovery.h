@@ -158,9 +158,26 @@ bool recovery_acked_all(struct recovery *recovery, const struct packet *queue, u
 
 /* The next packet to be sent again, or NULL. */
 struct packet *recovery_lost(struct recovery *recovery, struct packet *queue);
+/* What is in the network. Without SACK, each duplicate ACK says that a segment has left it. */
+static inline uint32_t recovery_pipe(const struct recovery *recovery)
+{
+    return recovery->pipe_bytes > recovery->dup_bytes ? recovery->pipe_bytes - recovery->dup_bytes
+                                                      : 0;
+}
 /* Bytes that congestion control lets go out now. One packet may always go when nothing is in
  * flight; otherwise a packet goes if its seg_len fits. Restarts an idle connection's window. */
-uint32_t recovery_room(struct recovery *recovery, uint64_t now_us);
+static inline uint32_t recovery_room(struct recovery *recovery, uint64_t now_us)
+{
+    struct congestion *congestion = &recovery->congestion;
+    uint32_t pipe = recovery_pipe(recovery);
+
+    /* The floor first: it spares most calls the rest. */
+    if (recovery->una == recovery->nxt && recovery->last_sent_us != 0 &&
+        now_us - recovery->last_sent_us > RTT_RTO_MIN_US &&
+        now_us - recovery->last_sent_us > rtt_timeout_us(&recovery->rtt))
+        congestion_idle(congestion);
+    return congestion->cwnd > pipe ? congestion->cwnd - pipe : 0;
+}
 /* Whether a packet of `seg_len` may go. */
 static inline bool recovery_may_send(struct recovery *recovery, uint32_t seg_len, uint64_t now_us)
 {
@@ -175,7 +192,19 @@ static inline bool recovery_new_first(const struct recovery *recovery)
 
 /* When recovery_expired() is to be called; UINT64_MAX: no timer runs. It changes with each call of
  * recovery_sent, recovery_acked and recovery_expired; a late call costs time and nothing else. */
-uint64_t recovery_deadline_us(const struct recovery *recovery);
+static inline uint64_t recovery_deadline_us(const struct recovery *recovery)
+{
+    uint64_t deadline_us = UINT64_MAX;
+
+    /* 0, not armed, wraps to the largest. */
+    if (recovery->timeout_deadline_us - 1 < deadline_us)
+        deadline_us = recovery->timeout_deadline_us - 1;
+    if (recovery->probe_deadline_us - 1 < deadline_us)
+        deadline_us = recovery->probe_deadline_us - 1;
+    if (recovery->reorder_deadline_us - 1 < deadline_us)
+        deadline_us = recovery->reorder_deadline_us - 1;
+    return deadline_us == UINT64_MAX ? deadline_us : deadline_us + 1;
+}
 enum recovery_order recovery_expired(struct recovery *recovery, struct packet *queue,
                                      uint64_t now_us);
 /* The packet to repeat as a probe; NULL: nothing is out. */

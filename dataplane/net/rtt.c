@@ -65,11 +65,3 @@ void rtt_syn_was_lost(struct rtt *rtt)
     if (rtt->srtt_x8_us == 0)
         rtt->base_us = RTT_RTO_LOST_SYN_US;
 }
-
-uint32_t rtt_timeout_us(const struct rtt *rtt)
-{
-    uint64_t timeout_us = rtt->base_us < RTT_RTO_MIN_US ? RTT_RTO_MIN_US : rtt->base_us;
-
-    timeout_us <<= rtt->backoff;
-    return timeout_us < RTT_RTO_MAX_US ? (uint32_t)timeout_us : RTT_RTO_MAX_US;
-}

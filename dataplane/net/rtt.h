@@ -39,7 +39,13 @@ void rtt_back_off(struct rtt *rtt);
  * first sample. */
 void rtt_syn_was_lost(struct rtt *rtt);
 /* The timeout now, us: RTT_RTO_MIN_US to RTT_RTO_MAX_US. */
-uint32_t rtt_timeout_us(const struct rtt *rtt);
+static inline uint32_t rtt_timeout_us(const struct rtt *rtt)
+{
+    uint64_t timeout_us = rtt->base_us < RTT_RTO_MIN_US ? RTT_RTO_MIN_US : rtt->base_us;
+
+    timeout_us <<= rtt->backoff;
+    return timeout_us < RTT_RTO_MAX_US ? (uint32_t)timeout_us : RTT_RTO_MAX_US;
+}
 
 /* Smoothed round trip time, us; 0: no sample yet. */
 static inline uint32_t rtt_smoothed_us(const struct rtt *rtt)

@@ -3,7 +3,7 @@
  * sees a byte too far. */
 #include <criterion/criterion.h>
 
-#include "dataplane/net/wire.h"
+#include "dataplane/net/wire_plain.h"
 #include "tests/unit/dataplane/seed.h"
 
 enum {
@@ -795,4 +795,59 @@ Test(wire, a_plain_segment_reads_as_one_with_a_priority_tag)
         cr_assert(net_flow_equal(&frame.flow, &plain.flow));
     }
     cr_assert_gt(good, 50000);
+}
+
+Test(wire, a_plain_segment_is_written_as_any_other)
+{
+    struct seed seed = seed_new(828);
+
+    for (unsigned round = 0; round < 20000; round++) {
+        uint8_t addresses[8], options[TCP_OPTIONS_TIMESTAMPS_LEN], payload[64];
+        uint8_t plain_bytes[WIRE_PLAIN_LEN], any_bytes[WIRE_PLAIN_LEN];
+        uint64_t words[3] = {seed_next(&seed), seed_next(&seed), seed_next(&seed)};
+        unsigned offloads = 0;
+
+        memcpy(addresses, &words[0], sizeof(addresses));
+        for (unsigned i = 0; i < sizeof(payload); i++)
+            payload[i] = (uint8_t)seed_next(&seed);
+        if (seed_below(&seed, 3) == 0)
+            offloads |= PACKET_TX_IP_CHECKSUM;
+        if (seed_below(&seed, 3) == 0)
+            offloads |= PACKET_TX_TCP_CHECKSUM;
+        struct net_flow flow = {.remote = net_address_v4(addresses),
+                                .local = net_address_v4(addresses + 4),
+                                .remote_port = (uint16_t)words[1],
+                                .local_port = (uint16_t)(words[1] >> 16)};
+        struct wire_plain plain = {.flow = &flow,
+                                   .remote_mac = remote_mac,
+                                   .local_mac = local_mac,
+                                   .seq = (uint32_t)(words[1] >> 32),
+                                   .ack = (uint32_t)words[2],
+                                   .ts_value = (uint32_t)(words[2] >> 32),
+                                   .ts_echo = (uint32_t)seed_next(&seed),
+                                   .payload_len = (uint32_t)seed_below(&seed, sizeof(payload) + 1),
+                                   .window = (uint16_t)seed_next(&seed),
+                                   .flags = (uint8_t)seed_next(&seed),
+                                   .tos = (uint8_t)seed_next(&seed)};
+        struct wire_segment any = {.flow = &flow,
+                                   .remote_mac = remote_mac,
+                                   .local_mac = local_mac,
+                                   .vlan = WIRE_NO_VLAN,
+                                   .window = plain.window,
+                                   .seq = plain.seq,
+                                   .ack = plain.ack,
+                                   .flags = plain.flags,
+                                   .tos = plain.tos,
+                                   .options_len = sizeof(options),
+                                   .options = options,
+                                   .payload_len = plain.payload_len};
+        uint64_t sum = checksum_sum(payload, plain.payload_len);
+
+        tcp_options_write_timestamps(options, plain.ts_value, plain.ts_echo);
+        wire_write_plain(plain_bytes, &plain, offloads, sum);
+        cr_assert_eq(wire_segment_len(&any), WIRE_PLAIN_LEN);
+        wire_write_segment(any_bytes, &any, offloads, sum);
+        cr_assert_arr_eq(plain_bytes, any_bytes, WIRE_PLAIN_LEN, "seed %lu round %u", seed.start,
+                         round);
+    }
 }
