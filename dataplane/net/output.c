@@ -6,7 +6,10 @@
 #include "dataplane/net/window.h"
 #include "dataplane/net/wire_plain.h"
 
-enum { CHECKSUM_OFFLOADS = PACKET_TX_IP_CHECKSUM | PACKET_TX_TCP_CHECKSUM };
+enum {
+    CHECKSUM_OFFLOADS = PACKET_TX_IP_CHECKSUM | PACKET_TX_TCP_CHECKSUM,
+    ALARM_EARLY_TICKS = 32, /* a timer that fires so much too soon costs less than to put it off */
+};
 
 /* ---- writing segments ---------------------------------------------------------------------- */
 
@@ -352,6 +355,16 @@ static bool send_reply(struct net *net, struct net_conn *conn)
     return true;
 }
 
+/* A reply has put loss recovery's deadlines off, and no other one nearer. As long as the timer
+ * fires in time for them, and not much too early, it may stay as it is. */
+static void alarm_after_reply(struct net *net, struct net_conn *conn)
+{
+    uint32_t tick = (uint32_t)(recovery_deadline_us(&conn->recovery) / TIMERS_TICK_US);
+
+    if (!net_timer_armed(&conn->timer) || tick - conn->timer.deadline >= ALARM_EARLY_TICKS)
+        tcp_alarm(net, conn);
+}
+
 /* ---- what may be sent ---------------------------------------------------------------------- */
 
 enum next { NEXT_SENT, NEXT_NONE, NEXT_WINDOW, NEXT_CWND, NEXT_NO_PACKET };
@@ -531,11 +544,15 @@ void tcp_output(struct net *net, struct net_conn *conn)
         return;
     }
     /* Behind a reply there is nothing to send, and no ACK is owed. */
-    if (!send_reply(net, conn))
+    bool reply = send_reply(net, conn);
+    if (!reply)
         send_all(net, conn);
     if (conn->flags & (CONN_TELL_DRAINED | CONN_ORPHAN))
         tell_drained(net, conn);
-    tcp_alarm(net, conn);
+    if (reply)
+        alarm_after_reply(net, conn);
+    else
+        tcp_alarm(net, conn);
 }
 
 /* ---- probes -------------------------------------------------------------------------------- */
