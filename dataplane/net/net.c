@@ -371,7 +371,10 @@ static void receive(struct net *net, struct packet **packets, unsigned count)
     uint64_t hashes[NET_BURST] = {0};
     uint64_t bytes = 0;
 
-    net->scarce = packet_available(net->port) < net->packets_total / POOL_LAST_PART;
+    unsigned available = packet_available(net->port);
+
+    net->scarce = available < net->packets_total / POOL_LAST_PART;
+    sendpool_look(&net->sendpool, available);
     for (unsigned i = 0; i < count; i++)
         __builtin_prefetch(packets[i]->data);
     for (unsigned i = 0; i < count; i++) {
@@ -457,6 +460,7 @@ unsigned net_poll(struct net *net)
         free_dying(net);
     if (net->sendpool.limbo != NULL)
         sendpool_poll(&net->sendpool);
+    net->sendpool.sure = 0; /* what the look at the pool was worth */
     count = packet_receive(net->port, packets, NET_BURST);
     assert(count <= NET_BURST);
     if (count > 0)

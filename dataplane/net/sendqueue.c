@@ -38,10 +38,20 @@ static void piece_put(struct sendpool *pool, struct send_piece *piece)
     free(piece);
 }
 
+void sendpool_look(struct sendpool *pool, unsigned available)
+{
+    pool->sure = available > pool->reserve + SENDQUEUE_PLENTY ? SENDQUEUE_LOOK_AFTER : 0;
+}
+
 struct packet *sendpool_alloc(struct sendpool *pool, const struct sendqueue *queue)
 {
-    unsigned available = packet_available(pool->port);
+    unsigned available;
 
+    if (pool->sure > 0 && queue->packets < SENDQUEUE_PACKETS_SURE) {
+        pool->sure--;
+        return packet_alloc(pool->port);
+    }
+    available = packet_available(pool->port);
     if (available <= pool->reserve)
         return NULL;
     if (queue->packets >= SENDQUEUE_PACKETS_SURE &&
@@ -154,16 +164,6 @@ const uint8_t *segment_data(const struct packet *segment)
     if (payload == 0)
         return NULL;
     return segment->more != NULL ? segment->more : segment->data + segment->len - payload;
-}
-
-uint32_t sendqueue_tail_room(const struct sendqueue *queue, uint32_t mss)
-{
-    const struct packet *tail = queue->tail;
-
-    if (queue->unsent == NULL || queue->piece != NULL || tail->more != NULL ||
-        (tail->state & SEGMENT_FIN) != 0 || tail->len >= mss)
-        return 0;
-    return mss - tail->len;
 }
 
 void sendqueue_extend(struct sendqueue *queue, uint32_t len)
@@ -464,7 +464,10 @@ uint32_t sendqueue_acked(struct sendpool *pool, struct sendqueue *queue, uint32_
         queue->head = segment->next;
         bytes += segment_payload(segment);
         queue->packets--;
-        sendpool_drop(pool, segment);
+        if (segment->more == NULL)
+            packet_release(pool->port, segment);
+        else
+            sendpool_drop(pool, segment);
     }
     if (queue->head == NULL)
         queue->tail = NULL;

@@ -23,6 +23,8 @@ enum {
     SENDQUEUE_PINNED_MIN = 16384,       /* pieces of this size are sent where they lie */
     SENDQUEUE_COPY_BYTES = 16384, /* memory of a piece that holds copies: small ones share it */
     SENDQUEUE_LIMBO_WORK = 64,    /* packets looked at by one sendpool_poll */
+    SENDQUEUE_LOOK_AFTER = 64,    /* packets taken without a look at the pool, at most ... */
+    SENDQUEUE_PLENTY = 512,       /* ... while there are so many beside the reserve */
     SENDQUEUE_PACKETS_SURE = 16,  /* packets that a queue may have as long as there are any ... */
     SENDQUEUE_SHARE = 4,          /* ... and beyond that a quarter of what is free for queues: a few
                                   * that are never acknowledged leave packets for all others */
@@ -51,7 +53,8 @@ struct sendpool {
     struct packet_port *port;
     struct packet *limbo; /* acknowledged segments with pinned memory that the device holds */
     unsigned reserve;     /* packets that only control segments and reception may take */
-    uint64_t pieces;      /* that exist */
+    unsigned sure;   /* packets that there are beyond doubt: taken without a look at the pool */
+    uint64_t pieces; /* that exist */
 };
 
 struct sendqueue {
@@ -65,6 +68,8 @@ struct sendqueue {
 
 /* A packet for payload, unless the pool is down to its reserve or the queue has its share. */
 struct packet *sendpool_alloc(struct sendpool *pool, const struct sendqueue *queue);
+/* `available` packets are in the pool now; the next so many replies need not ask. */
+void sendpool_look(struct sendpool *pool, unsigned available);
 /* Lets go of a segment; pinned memory waits in limbo while the device has it. */
 void sendpool_drop(struct sendpool *pool, struct packet *segment);
 /* Releases what the device has let go of. */
@@ -88,7 +93,15 @@ static inline uint32_t segment_payload(const struct packet *segment)
 const uint8_t *segment_data(const struct packet *segment);
 
 /* Room at the tail for more payload of a segment of at most `mss`; 0: a new one is needed. */
-uint32_t sendqueue_tail_room(const struct sendqueue *queue, uint32_t mss);
+static inline uint32_t sendqueue_tail_room(const struct sendqueue *queue, uint32_t mss)
+{
+    const struct packet *tail = queue->tail;
+
+    if (queue->unsent == NULL || queue->piece != NULL || tail->more != NULL ||
+        (tail->state & SEGMENT_FIN) != 0 || tail->len >= mss)
+        return 0;
+    return mss - tail->len;
+}
 /* `len` bytes that were written behind the tail's payload are part of it. */
 void sendqueue_extend(struct sendqueue *queue, uint32_t len);
 /* Appends a packet with its payload at `data`, unsent. */
