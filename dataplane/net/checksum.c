@@ -8,7 +8,14 @@ static uint64_t load64(const unsigned char *from)
     return word;
 }
 
-/* The last 0 to 7 bytes as a word, zeros behind them. */
+/* The 1 to 7 bytes at `from` as a word with zeros behind them; the eight bytes before their end are
+ * all of the same sum. */
+static uint64_t load_end(const unsigned char *from, size_t len)
+{
+    return load64(from + len - 8) >> (64 - 8 * len);
+}
+
+/* The same where nothing is before them. */
 static uint64_t load_rest(const unsigned char *from, size_t len)
 {
     uint64_t word = 0;
@@ -38,6 +45,8 @@ uint64_t checksum_sum(const void *data, size_t len)
     const unsigned char *from = data;
     uint64_t even = 0, odd = 0;
 
+    if (len < 8)
+        return load_rest(from, len);
     for (; len >= 32; from += 32, len -= 32) {
         even = checksum_add(even, load64(from));
         odd = checksum_add(odd, load64(from + 8));
@@ -54,6 +63,6 @@ uint64_t checksum_sum(const void *data, size_t len)
         from += 8;
     }
     if (len & 7)
-        odd = checksum_add(odd, load_rest(from, len & 7));
+        odd = checksum_add(odd, load_end(from, len & 7));
     return checksum_add(even, odd);
 }
