@@ -20,7 +20,8 @@ static void foreign(struct net *net, struct packet *packet)
     net->foreign[net->foreign_count++] = packet;
 }
 
-struct net_conn *net_lookup(const struct net *net, const struct net_flow *flow, uint64_t hash)
+static inline struct net_conn *lookup(const struct net *net, const struct net_flow *flow,
+                                      uint64_t hash)
 {
     struct flows_probe probe = flows_find(&net->flows, hash);
     uint32_t index;
@@ -29,6 +30,11 @@ struct net_conn *net_lookup(const struct net *net, const struct net_flow *flow, 
         if (net_flow_equal(&net->conns[index].flow, flow))
             return &net->conns[index];
     return NULL;
+}
+
+struct net_conn *net_lookup(const struct net *net, const struct net_flow *flow, uint64_t hash)
+{
+    return lookup(net, flow, hash);
 }
 
 static bool checksums_good(const struct packet *packet, const struct frame *frame)
@@ -91,7 +97,7 @@ static void tcp_frame(struct net *net, struct packet *packet, const struct frame
         return;
     }
     net_count(&net->counters.rx_tcp, 1);
-    conn = net_lookup(net, &frame->flow, hash);
+    conn = lookup(net, &frame->flow, hash);
     if (conn != NULL)
         tcp_segment(net, conn, packet, frame);
     else

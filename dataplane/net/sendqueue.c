@@ -177,24 +177,6 @@ void sendqueue_extend(struct sendqueue *queue, uint32_t len)
     queue->packet_bytes += len;
 }
 
-void sendqueue_push(struct sendqueue *queue, struct packet *packet)
-{
-    packet->next = NULL;
-    packet->seq = queue->end_seq;
-    packet->seg_len = packet_bytes(packet);
-    packet->sends = 0;
-    if (queue->tail == NULL)
-        queue->head = packet;
-    else
-        queue->tail->next = packet;
-    queue->tail = packet;
-    if (queue->unsent == NULL)
-        queue->unsent = packet;
-    queue->end_seq += packet->seg_len;
-    queue->packet_bytes += packet->seg_len;
-    queue->packets++;
-}
-
 /* Copies without a look at the pieces that wait, until the queue holds `limit` bytes. */
 static size_t copy(struct sendpool *pool, struct sendqueue *queue, const uint8_t *data, size_t len,
                    uint32_t room, uint32_t mss, uint32_t limit)

@@ -105,7 +105,23 @@ static inline uint32_t sendqueue_tail_room(const struct sendqueue *queue, uint32
 /* `len` bytes that were written behind the tail's payload are part of it. */
 void sendqueue_extend(struct sendqueue *queue, uint32_t len);
 /* Appends a packet with its payload at `data`, unsent. */
-void sendqueue_push(struct sendqueue *queue, struct packet *packet);
+static inline void sendqueue_push(struct sendqueue *queue, struct packet *packet)
+{
+    packet->next = NULL;
+    packet->seq = queue->end_seq;
+    packet->seg_len = packet_bytes(packet);
+    packet->sends = 0;
+    if (queue->tail == NULL)
+        queue->head = packet;
+    else
+        queue->tail->next = packet;
+    queue->tail = packet;
+    if (queue->unsent == NULL)
+        queue->unsent = packet;
+    queue->end_seq += packet->seg_len;
+    queue->packet_bytes += packet->seg_len;
+    queue->packets++;
+}
 /* Copies into the tail and new packets; returns how many bytes found room: fewer than `len` once
  * the queue holds SENDQUEUE_PACKET_BYTES_MAX or packets run out. */
 size_t sendqueue_copy(struct sendpool *pool, struct sendqueue *queue, const uint8_t *data,
