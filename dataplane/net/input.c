@@ -88,16 +88,19 @@ static void tcp_stray(struct net *net, struct packet *packet, const struct frame
 }
 
 static void tcp_frame(struct net *net, struct packet *packet, const struct frame *frame,
-                      uint64_t hash)
+                      uint64_t hash, struct net_conn *likely)
 {
-    struct net_conn *conn;
+    struct net_conn *conn = likely;
 
     if (!checksums_good(packet, frame)) {
         drop(net, packet, &net->counters.rx_bad_checksum);
         return;
     }
     net_count(&net->counters.rx_tcp, 1);
-    conn = lookup(net, &frame->flow, hash);
+    /* It may be another flow's, or have ended in this burst. */
+    if (conn == NULL || (conn->flags & CONN_IN_TABLE) == 0 ||
+        !net_flow_equal(&conn->flow, &frame->flow))
+        conn = lookup(net, &frame->flow, hash);
     if (conn != NULL)
         tcp_segment(net, conn, packet, frame);
     else
@@ -139,11 +142,12 @@ static void icmp_frame(struct net *net, struct packet *packet, const struct fram
     foreign(net, packet);
 }
 
-void net_input(struct net *net, struct packet *packet, const struct frame *frame, uint64_t hash)
+void net_input(struct net *net, struct packet *packet, const struct frame *frame, uint64_t hash,
+               struct net_conn *likely)
 {
     switch ((enum frame_kind)frame->kind) {
     case FRAME_TCP:
-        tcp_frame(net, packet, frame, hash);
+        tcp_frame(net, packet, frame, hash, likely);
         break;
     case FRAME_ICMP:
     case FRAME_ICMPV6:

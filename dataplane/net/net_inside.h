@@ -188,8 +188,11 @@ void net_conn_let_go(struct net *net, struct net_conn *conn);
 /* Takes it out of the table and of the timers. */
 void net_conn_detach(struct net *net, struct net_conn *conn);
 struct net_conn *net_lookup(const struct net *net, const struct net_flow *flow, uint64_t hash);
-/* ---- input.c: takes the packet's reference ---- */
-void net_input(struct net *net, struct packet *packet, const struct frame *frame, uint64_t hash);
+/* ---- input.c ---- */
+/* Takes the packet's reference. `likely`: a block that the table named for this hash when the burst
+ * began, or NULL. */
+void net_input(struct net *net, struct packet *packet, const struct frame *frame, uint64_t hash,
+               struct net_conn *likely);
 
 /* ---- input_segment.c: a segment for a connection; takes the packet's reference ---- */
 void tcp_segment(struct net *net, struct net_conn *conn, struct packet *packet,
