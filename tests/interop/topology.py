@@ -78,6 +78,10 @@ class Network:
         self.driver = driver
         self.client, self.router = Namespace(), Namespace()
         self.server = Namespace() if driver != "tap" else self.router
+        # Without a link-local address that is known to be its own, the router asks nobody for a MAC,
+        # and after three seconds tells the client that the server cannot be reached.
+        for namespace in (self.client, self.router, self.server):
+            namespace.run("sysctl -q -w net.ipv6.conf.default.accept_dad=0")
         self.pair(self.client, "c0", self.router, "r0")
         self.client.run("ip addr add 10.8.0.2/24 dev c0")
         self.client.run("ip -6 addr add fd08::2/64 dev c0 nodad")
