@@ -31,6 +31,7 @@ struct watch;       /* slots/watch.h */
 struct journal;     /* persist/journal.h: one worker's ring */
 struct dpdk_port;   /* drivers/dpdk/dpdk.h */
 struct steer_group; /* net/steer.h */
+struct kernel_path; /* net/kernel_path.h */
 
 struct node {
     struct config *config;
@@ -41,8 +42,9 @@ struct node {
     uint64_t hash_seed;
     struct clock_tsc tsc;
     const struct stream_driver *driver;
-    const struct dpdk_port *packet_port; /* whose queues the workers drive; NULL: none */
-    const struct steer_group *steering;  /* of frames between them; NULL: none */
+    const struct dpdk_port *packet_port;   /* whose queues the workers drive; NULL: none */
+    const struct steer_group *steering;    /* of frames between them; NULL: none */
+    const struct kernel_path *kernel_path; /* of frames for the kernel; NULL: none */
     struct command_index *commands;
     _Atomic uint8_t owner[SLOTS]; /* slot -> worker; an idle server: equal contiguous ranges */
     struct keyspace

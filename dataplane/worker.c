@@ -400,6 +400,7 @@ static int open_stream(struct worker *worker)
                                      .may_sleep = true,
                                      .shares_cpu = !worker->alone_on_cpu,
                                      .port = worker->port,
+                                     .kernel = worker->kernel,
                                      .config = worker->node->config,
                                      .error = error};
     int result = worker->driver->create(&worker->stream, &options);

@@ -15,6 +15,7 @@
 #include "dataplane/task.h"
 
 struct packet_port; /* drivers/packet.h */
+struct kernel_port; /* net/kernel_path.h */
 struct mailroom;    /* slots/mailbox.h: this worker's rings to and from all others */
 struct slot_queues; /* slots/queue.h: what waits for slots of this worker */
 struct client_list; /* client/client.h */
@@ -68,6 +69,7 @@ struct worker {
     _Atomic bool running;
     struct stream *stream;
     struct packet_port *port; /* of a driver of packet ports: this worker's queue pair, or NULL */
+    struct kernel_port *kernel; /* where what is not for it goes, or NULL */
     const struct stream_driver *driver;
     struct memory *memory;
     struct mailroom *mail;

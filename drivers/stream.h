@@ -73,6 +73,7 @@ struct stream_counters {
 
 struct config;      /* config/config.h */
 struct packet_port; /* drivers/packet.h */
+struct kernel_port; /* the driver's own: dataplane/net/kernel_path.h */
 
 struct stream_options {
     unsigned connections_max; /* bound for tables; at least maxclients + 32 */
@@ -83,6 +84,7 @@ struct stream_options {
     bool shares_cpu;          /* other workers are pinned to the same CPU */
     /* For a driver of packet ports; others do not look at them. */
     struct packet_port *port;    /* this worker's queue pair; NULL: it has no network */
+    struct kernel_port *kernel;  /* where what is not for it goes; NULL: nowhere */
     const struct config *config; /* addresses and the like */
     char *error;                 /* NULL, or STREAM_ERROR_MAX bytes: why create failed, in words */
 };

@@ -3,6 +3,7 @@
 #include <stddef.h>
 
 #include "dataplane/commands/info.h"
+#include "dataplane/net/kernel_path.h"
 #include "dataplane/net/net.h"
 #include "dataplane/net/steer.h"
 #include "dataplane/net/stream_net.h"
@@ -34,6 +35,23 @@ static const struct figure steering_figures[] = {
     {"taken_over", offsetof(struct steer_counters, taken_over)},
     {"steering_dropped", offsetof(struct steer_counters, dropped)},
     {"steering_no_packet", offsetof(struct steer_counters, no_packet)},
+};
+
+/* In struct kernel_counters. */
+static const struct figure kernel_figures[] = {
+    {"kernel_first", offsetof(struct kernel_counters, to_kernel[KERNEL_FIRST])},
+    {"kernel_icmp", offsetof(struct kernel_counters, to_kernel[KERNEL_ICMP])},
+    {"kernel_tcp", offsetof(struct kernel_counters, to_kernel[KERNEL_TCP])},
+    {"kernel_other", offsetof(struct kernel_counters, to_kernel[KERNEL_OTHER])},
+    {"kernel_first_limited", offsetof(struct kernel_counters, limited[KERNEL_FIRST])},
+    {"kernel_icmp_limited", offsetof(struct kernel_counters, limited[KERNEL_ICMP])},
+    {"kernel_tcp_limited", offsetof(struct kernel_counters, limited[KERNEL_TCP])},
+    {"kernel_other_limited", offsetof(struct kernel_counters, limited[KERNEL_OTHER])},
+    {"kernel_full", offsetof(struct kernel_counters, full)},
+    {"kernel_ours", offsetof(struct kernel_counters, ours)},
+    {"kernel_from", offsetof(struct kernel_counters, from_kernel)},
+    {"kernel_no_packet", offsetof(struct kernel_counters, no_packet)},
+    {"kernel_wanted", offsetof(struct kernel_counters, wanted)},
 };
 
 /* In struct net_counters: first what is dropped, by reason, then what happened. */
@@ -91,6 +109,9 @@ static void queue_line(const struct worker *worker, const struct dpdk_port *port
     if (worker->node->steering != NULL)
         write_figures(report, steer_counters(worker->node->steering, worker->index),
                       steering_figures, sizeof steering_figures / sizeof *steering_figures);
+    if (worker->node->kernel_path != NULL)
+        write_figures(report, kernel_counters(worker->node->kernel_path, worker->index),
+                      kernel_figures, sizeof kernel_figures / sizeof *kernel_figures);
     if (stack != NULL)
         write_figures(report, stack, stack_figures, sizeof stack_figures / sizeof *stack_figures);
     report_text(report, "\r\n");
@@ -129,6 +150,19 @@ static void device(const struct dpdk_port *port, struct report *report)
     info_number(report, "network_tx_errors", stats.tx_errors);
 }
 
+static void kernel_side(const struct kernel_path *path, struct report *report)
+{
+    const struct kernel_path_counters *counters = kernel_path_counters(path);
+
+    info_number(report, "network_kernel_neighbours", count_get(&counters->neighbours));
+    info_number(report, "network_kernel_routes", count_get(&counters->routes));
+    info_number(report, "network_kernel_left_out", count_get(&counters->left_out));
+    info_number(report, "network_kernel_snapshots", count_get(&counters->snapshots));
+    info_number(report, "network_kernel_refused", count_get(&counters->refused));
+    info_number(report, "network_kernel_ours", count_get(&counters->ours));
+    info_number(report, "network_kernel_stalled", count_get(&counters->stalled));
+}
+
 /* Devices have hundreds, most of them 0 for ever. */
 static void extended(void *arg, const char *name, uint64_t value)
 {
@@ -143,6 +177,8 @@ void info_network(struct call *call, struct report *report)
     if (port == NULL)
         return;
     device(port, report);
+    if (call->node->kernel_path != NULL)
+        kernel_side(call->node->kernel_path, report);
     (void)dpdk_port_xstats(port, extended, report); /* some devices have none */
     for (uint32_t i = 0; i < call->node->worker_count; i++)
         queue_line(call->node->workers[i], port, report);

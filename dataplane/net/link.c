@@ -43,6 +43,7 @@ int net_link_init(struct net_link *link, const struct net_link_options *options)
 {
     *link = (struct net_link){.port = options->port,
                               .vlan = options->vlan,
+                              .kernel = options->kernel,
                               .bucket = {.per_s = LINK_ANSWERS_PER_S}};
     if (options->address_count > LINK_ADDRESSES_MAX)
         return -E2BIG;
@@ -367,6 +368,29 @@ static struct packet *ask(struct net_link *link, const struct link_neighbour *ne
     return ndp_packet(link, mac, link->vlan, source, &group, &ndp);
 }
 
+/* By the kernel's snapshot, which is valid until the end of this poll. */
+static enum link_found look_up(struct net_link *link, const struct net_address *to, uint8_t mac[6])
+{
+    const struct neighbours *known =
+        atomic_load_explicit(&link->kernel->current, memory_order_acquire);
+    struct net_address hop;
+
+    if (known == NULL)
+        return LINK_ASKED;
+    switch (neighbours_find(known, to, mac, &hop)) {
+    case NEIGHBOURS_FOUND:
+        return LINK_FOUND;
+    case NEIGHBOURS_UNKNOWN:
+        link->is_wanted = true;
+        link->wanted = hop;
+        link_count(&link->counters.questions);
+        return LINK_ASKED;
+    case NEIGHBOURS_NO_WAY:
+        break;
+    }
+    return LINK_NO_WAY;
+}
+
 enum link_found net_link_resolve(struct net_link *link, const struct net_address *to,
                                  uint64_t now_us, uint8_t mac[6], uint16_t *vlan,
                                  struct packet **question)
@@ -374,6 +398,10 @@ enum link_found net_link_resolve(struct net_link *link, const struct net_address
     const struct net_address *hop = net_link_next_hop(link, to);
 
     *question = NULL;
+    if (link->kernel != NULL) {
+        *vlan = WIRE_NO_VLAN;
+        return look_up(link, to, mac);
+    }
     if (hop == NULL || net_link_source(link, hop) == NULL)
         return LINK_NO_WAY;
     struct link_neighbour *neighbour = place(link, hop);

@@ -1,4 +1,5 @@
-/* Link: the Ethernet side of one worker's stack where no kernel stands behind the port.
+/* Link: the Ethernet side of one worker's stack. Where a kernel stands behind the port it answers
+ * and asks itself: then this only looks up what the kernel knows.
  * Purpose:   which addresses are ours and where the others are: answers ARP (RFC 826) and neighbour
  *            solicitations (RFC 4861), learns neighbours, finds the MAC of whom we call first. Who
  *            calls us is answered at the MAC that his frame came from: passive opens need none of
@@ -19,6 +20,7 @@
 #include <stdint.h>
 
 #include "dataplane/net/address.h"
+#include "dataplane/net/neighbours.h"
 #include "dataplane/net/wire.h"
 #include "drivers/packet.h"
 
@@ -71,7 +73,8 @@ struct net_link_options {
     unsigned address_count;
     const struct net_address *gateways; /* copied; the first of each family counts */
     unsigned gateway_count;
-    uint16_t vlan; /* of what we ask, or WIRE_NO_VLAN */
+    uint16_t vlan;                        /* of what we ask, or WIRE_NO_VLAN */
+    const struct neighbours_cell *kernel; /* NULL: we ask ourselves. Outlives the link */
 };
 
 struct net_link {
@@ -81,6 +84,9 @@ struct net_link {
     bool has_gateway[2]; /* IPv4, IPv6 */
     struct net_address gateway[2];
     uint16_t vlan;
+    bool is_wanted; /* the kernel did not know the MAC of `wanted` */
+    struct net_address wanted;
+    const struct neighbours_cell *kernel;
     struct link_bucket bucket;
     struct link_counters counters;
     struct link_neighbour neighbours[LINK_NEIGHBOURS];
@@ -110,7 +116,8 @@ enum link_found {
 };
 
 /* The MAC to send a packet for `to` to. `*question` is set to a frame to transmit, or NULL; also
- * with LINK_FOUND, when the entry is not fresh. */
+ * with LINK_FOUND, when the entry is not fresh. With a kernel there are no questions: who is not
+ * known is left in `wanted` for it to ask. */
 enum link_found net_link_resolve(struct net_link *link, const struct net_address *to,
                                  uint64_t now_us, uint8_t mac[6], uint16_t *vlan,
                                  struct packet **question);

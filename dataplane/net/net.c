@@ -107,7 +107,8 @@ static int init_link(struct net *net)
                                     .address_count = own->addresses_count,
                                     .gateways = gateways,
                                     .gateway_count = count,
-                                    .vlan = WIRE_NO_VLAN};
+                                    .vlan = WIRE_NO_VLAN,
+                                    .kernel = own->kernel_path ? own->neighbours : NULL};
     int status = net_link_init(&net->link, &link);
     net_icmp_init(&net->icmp, &net->link);
     return status;
@@ -564,6 +565,15 @@ struct packet *net_take_foreign(struct net *net)
     net->foreign_count--;
     memmove(net->foreign, net->foreign + 1, net->foreign_count * sizeof *net->foreign);
     return packet;
+}
+
+bool net_take_wanted(struct net *net, struct net_address *wanted)
+{
+    if (!net->link.is_wanted)
+        return false;
+    net->link.is_wanted = false;
+    *wanted = net->link.wanted;
+    return true;
 }
 
 void net_send_frame(struct net *net, struct packet *packet)

@@ -30,6 +30,8 @@ enum {
     NET_NEVER = -1,            /* no deadline */
 };
 
+struct neighbours_cell; /* neighbours.h */
+
 enum net_congestion { NET_CUBIC, NET_NEWRENO };
 
 /* Zero means the default wherever one is named; the switches are for tests and odd networks. */
@@ -43,7 +45,9 @@ struct net_options {
     const struct net_prefix *addresses;    /* local ones with their networks; copied */
     unsigned addresses_count;              /* 1 to NET_ADDRESSES_MAX */
     struct net_address gateway4, gateway6; /* all zero: none */
-    bool kernel_path; /* ARP, NDP and echo are answered elsewhere; see link.h */
+    bool kernel_path; /* ARP, NDP and echo are answered elsewhere; see kernel_path.h */
+    const struct neighbours_cell *neighbours; /* with kernel_path: whom the kernel knows; outlives
+                                               * the stack */
 
     unsigned connections_max;      /* default 65536 */
     unsigned half_open_max;        /* SYN cache; beyond it SYN cookies; default 4096 */
@@ -133,6 +137,9 @@ uint64_t net_next_deadline_us(const struct net *net);
 /* With kernel_path: the next frame that is not for us, with one reference, now the caller's; NULL:
  * no more. What is not taken before the next poll is dropped. */
 struct packet *net_take_foreign(struct net *net);
+/* With `neighbours`: the address whose MAC was last looked for in vain, if that was since; the
+ * kernel is to find it out. */
+bool net_take_wanted(struct net *net, struct net_address *wanted);
 /* Sends a frame that is ready for the wire; takes the caller's reference. */
 void net_send_frame(struct net *net, struct packet *packet);
 

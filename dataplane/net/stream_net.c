@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "dataplane/net/kernel_path.h"
 #include "dataplane/net/net.h"
 #include "drivers/clock.h"
 #include "drivers/epoll/stream_epoll.h"
@@ -29,8 +30,10 @@ struct sn_listener {
 };
 
 struct sn_stream {
-    struct net *net;       /* NULL: no port */
-    struct stream *kernel; /* unix sockets, and the place to sleep */
+    struct net *net; /* NULL: no port */
+    struct packet_port *port;
+    struct kernel_port *kernel_port; /* NULL: the kernel has no part in the port */
+    struct stream *kernel;           /* unix sockets, and the place to sleep */
     bool may_sleep;
     bool kernel_used;      /* it has a listener or connections */
     bool events_left;      /* the stack has more to tell of its last poll */
@@ -335,7 +338,7 @@ static unsigned take_events(struct sn_stream *stream, struct stream_event *event
 /* Looks at the port, unless the stack still has events of its last look: their bytes lie in packets
  * that the next one would free. */
 static unsigned look_at_port(struct sn_stream *stream, struct stream_event *events,
-                             unsigned events_max, bool *busy)
+                             unsigned events_max, uint64_t now_us, bool *busy)
 {
     if (stream->net == NULL)
         return 0;
@@ -346,6 +349,8 @@ static unsigned look_at_port(struct sn_stream *stream, struct stream_event *even
             return count;
     }
     *busy = net_poll(stream->net) > 0;
+    if (stream->kernel_port != NULL)
+        *busy |= kernel_port_exchange(stream->kernel_port, stream->net, stream->port, now_us) > 0;
     return take_events(stream, events, events_max);
 }
 
@@ -406,7 +411,7 @@ static int sn_poll(struct stream *base, struct stream_event *events, unsigned ev
     assert(events_max > 0 && events_max <= STREAM_EVENTS_MAX);
     for (;;) {
         bool busy = false;
-        unsigned count = look_at_port(stream, events, events_max, &busy);
+        unsigned count = look_at_port(stream, events, events_max, now_us, &busy);
         if (busy || count > 0)
             note_busy(stream, now_us);
         bool ends = count > 0 || now_us >= until_us ||
@@ -543,7 +548,9 @@ static int make_net(struct sn_stream *stream, const struct stream_options *optio
         .addresses_count = addresses.count,
         .gateway4 = addresses.gateways[0],
         .gateway6 = addresses.gateways[1],
-        .kernel_path = config->dpdk_kernel_path != 0,
+        .kernel_path = stream->kernel_port != NULL,
+        .neighbours =
+            stream->kernel_port != NULL ? kernel_port_neighbours(stream->kernel_port) : NULL,
         .connections_max = connections_max,
         .keepalive_s = options->keepalive_s,
         .congestion =
@@ -570,6 +577,8 @@ static int sn_create(struct stream **out, const struct stream_options *options)
     int result = stream_epoll.create(&stream->kernel, options);
     if (result == 0 && options->port != NULL) {
         stream->idle_us = (uint64_t)options->config->dpdk_idle;
+        stream->port = options->port;
+        stream->kernel_port = options->kernel;
         result = make_net(stream, options);
     }
     note_busy(stream, clock_now_us());
