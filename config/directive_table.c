@@ -79,9 +79,8 @@ static const struct directive_choice drivers[] = {{"uring", CONFIG_DRIVER_URING,
 static const struct directive_choice congestions[] = {{"cubic", CONFIG_CONGESTION_CUBIC, false},
                                                       {"newreno", CONFIG_CONGESTION_NEWRENO, false},
                                                       {NULL, 0, false}};
-/* "no", until there is a path to the kernel. */
 static const struct directive_choice kernel_paths[] = {{"no", 0, false},
-                                                       {"yes", 1, true},
+                                                       {"yes", 1, false},
                                                        {NULL, 0, false}};
 static const struct directive_choice policies[] = {{"volatile-lru", -1, true},
                                                    {"volatile-lfu", -1, true},

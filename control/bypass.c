@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "config/config.h"
+#include "dataplane/net/kernel_path.h"
 #include "dataplane/net/steer.h"
 #include "dataplane/net/stream_net.h"
 #include "dataplane/node.h"
@@ -47,6 +48,17 @@ static int check(const struct config *config, struct log *log)
     return stream_net_check(config, error) < 0 ? refuse(log, error) : 0;
 }
 
+static int open_kernel_side(struct bypass *bypass, const struct config *config, unsigned workers,
+                            struct log *log)
+{
+    struct dpdk_port_info info;
+
+    if (config->dpdk_kernel_path == 0)
+        return 0;
+    dpdk_port_info(bypass->port, &info);
+    return kernel_side_open(&bypass->kernel, config, workers, info.mac, info.mtu, log);
+}
+
 int bypass_start(struct bypass *bypass, const struct config *config, unsigned workers,
                  struct log *log)
 {
@@ -64,6 +76,8 @@ int bypass_start(struct bypass *bypass, const struct config *config, unsigned wo
     if (dpdk_port_open(bypass->dpdk, spec, workers, (unsigned)config->dpdk_mtu, &bypass->port,
                        error) < 0)
         return refuse(log, error);
+    if (open_kernel_side(bypass, config, workers, log) < 0)
+        return -1;
     if (config->per_core_endpoints == 0 || workers == 1)
         return 0;
     bypass->steering = steer_create(config, workers);
@@ -76,10 +90,13 @@ void bypass_give_queues(const struct bypass *bypass, struct node *node)
         return;
     node->packet_port = bypass->port;
     node->steering = bypass->steering;
+    node->kernel_path = bypass->kernel.path;
     for (uint32_t i = 0; i < node->worker_count; i++) {
         struct packet_port *queue = dpdk_queue(bypass->port, i);
         node->workers[i]->port =
             bypass->steering == NULL ? queue : steer_port(bypass->steering, i, queue);
+        if (bypass->kernel.path != NULL)
+            node->workers[i]->kernel = kernel_path_port(bypass->kernel.path, i);
     }
 }
 
@@ -99,6 +116,20 @@ void bypass_log(const struct bypass *bypass, const struct config *config, struct
               info.name, info.driver, info.mac[0], info.mac[1], info.mac[2], info.mac[3],
               info.mac[4], info.mac[5], info.mtu, info.queues, info.queues == 1 ? "" : "s",
               link.up ? "up" : "down", addresses);
+    if (bypass->kernel.path != NULL)
+        log_write(log, LOG_LEVEL_NOTICE,
+                  "Interface %s takes to the kernel what is not for the workers",
+                  bypass->kernel.tap.name);
+}
+
+int bypass_wait(struct bypass *bypass, struct pollfd fds[KERNEL_SIDE_FDS], int timeout_ms)
+{
+    return kernel_side_wait(&bypass->kernel, fds, timeout_ms);
+}
+
+void bypass_take(struct bypass *bypass)
+{
+    kernel_side_take(&bypass->kernel);
 }
 
 void bypass_tick(struct bypass *bypass)
@@ -109,6 +140,7 @@ void bypass_tick(struct bypass *bypass)
 
 void bypass_end(struct bypass *bypass)
 {
+    kernel_side_close(&bypass->kernel);
     steer_destroy(bypass->steering);
     if (bypass->port != NULL)
         dpdk_port_close(bypass->port);

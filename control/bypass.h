@@ -7,6 +7,8 @@
 #ifndef CONTROL_BYPASS_H
 #define CONTROL_BYPASS_H
 
+#include "control/kernel.h"
+
 struct config;
 struct dpdk;
 struct dpdk_port;
@@ -18,6 +20,7 @@ struct bypass {
     struct dpdk *dpdk;
     struct dpdk_port *port;
     struct steer_group *steering; /* per-core-endpoints without flow rules; else NULL */
+    struct kernel_side kernel;    /* dpdk-kernel-path; else closed */
 };
 
 /* Checks the directives, starts DPDK and opens `dpdk-port` with a queue pair for each worker. */
@@ -27,6 +30,9 @@ int bypass_start(struct bypass *bypass, const struct config *config, unsigned wo
 void bypass_give_queues(const struct bypass *bypass, struct node *node);
 /* What the port is, for the operator. */
 void bypass_log(const struct bypass *bypass, const struct config *config, struct log *log);
+/* What the control thread waits for besides, and for how long at most; and what follows. */
+int bypass_wait(struct bypass *bypass, struct pollfd fds[KERNEL_SIDE_FDS], int timeout_ms);
+void bypass_take(struct bypass *bypass);
 /* About once a second. */
 void bypass_tick(struct bypass *bypass);
 /* Harmless if nothing was started. All streams are destroyed. */

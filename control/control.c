@@ -184,11 +184,13 @@ static void housekeep(struct control *control)
 
 static void wait_and_take(struct control *control, int timeout_ms)
 {
-    struct pollfd fds[2] = {{.fd = control->signal_fd, .events = POLLIN},
-                            {.fd = control->event_fd, .events = POLLIN}};
+    struct pollfd fds[2 + KERNEL_SIDE_FDS] = {{.fd = control->signal_fd, .events = POLLIN},
+                                              {.fd = control->event_fd, .events = POLLIN}};
 
-    if (poll(fds, 2, timeout_ms) < 0 && errno != EINTR)
-        abort(); /* two descriptors of our own */
+    timeout_ms = bypass_wait(&control->bypass, fds + 2, timeout_ms);
+    if (poll(fds, 2 + KERNEL_SIDE_FDS, timeout_ms) < 0 && errno != EINTR)
+        abort(); /* descriptors of our own */
+    bypass_take(&control->bypass);
     take_signals(control);
     take_tasks(control);
 }

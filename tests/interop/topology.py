@@ -50,7 +50,7 @@ class Namespace:
         self.run(f"tee /proc/sys/net/{name}" if value is None else
                  f"sysctl -q -w net.{name.replace('/', '.')}={value}")
 
-    def socket(self, family):
+    def socket(self, family, kind=socket.SOCK_STREAM, protocol=0):
         """A socket that belongs to the namespace: setns(2) changes the calling thread only."""
         own = os.open("/proc/self/ns/net", os.O_RDONLY)
         other = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY)
@@ -58,7 +58,7 @@ class Namespace:
             if LIBC.setns(other, CLONE_NEWNET) != 0:
                 raise OSError(ctypes.get_errno(), "setns")
             try:
-                return socket.socket(family, socket.SOCK_STREAM)
+                return socket.socket(family, kind, protocol)
             finally:
                 LIBC.setns(own, CLONE_NEWNET)
         finally:
@@ -120,13 +120,13 @@ class Network:
 class Server:
     """A polluxd on the network's far end."""
 
-    def __init__(self, program, network, folder):
+    def __init__(self, program, network, folder, extra=()):
         self.log = os.path.join(folder, f"{network.driver}.log")
         words = [program, "--net-driver", "dpdk", "--dpdk-port", network.port_spec(),
                  "--dpdk-address", SERVER + "/24", SERVER6 + "/64",
                  "--dpdk-gateway", "10.9.0.254", "fd09::254", "--dpdk-idle", "200",
                  "--workers", "1", "--port", str(PORT), "--protected-mode", "no", "--save", "",
-                 "--dir", folder]
+                 "--dir", folder, *extra]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(network.server.command(*words), stdout=log,
                                             stderr=log, preexec_fn=die_with_parent)
