@@ -41,6 +41,10 @@ void gate_open(struct gate *gate);
  * here. */
 static inline bool gate_enter(struct gate *gate, struct gate_user *user)
 {
+    /* Who polls a closed gate stays away from its flag: going in and out again without a pause, it
+     * would be seen inside for as long as the closer cares to look. */
+    if (atomic_load_explicit(&gate->closed, memory_order_relaxed) != 0)
+        return false;
     atomic_store_explicit(&user->inside, true, memory_order_relaxed);
     if (gate->fences)
         atomic_thread_fence(memory_order_seq_cst);
