@@ -41,7 +41,9 @@ struct kernel_path {
     _Atomic uint64_t generation;      /* of snapshots published */
     struct neighbours_cell cell;
     const struct config *config;
-    unsigned count, turn; /* turn: whose ring is looked at first */
+    unsigned address_count;
+    struct net_address addresses[NET_ADDRESSES_MAX]; /* of dpdk-address */
+    unsigned count, turn;                            /* turn: whose ring is looked at first */
     void (*wake)(void *arg);
     void *arg;
     struct neighbours *current, *last; /* snapshots; `last` may still be held */
@@ -98,7 +100,7 @@ static void ring_done(struct kernel_ring *ring)
 /* ---- whose frame ----------------------------------------------------------------------------- */
 
 /* Whether clients are served on this TCP port, by any worker. */
-static bool is_ours(const struct kernel_path *path, uint16_t port)
+static bool is_service_port(const struct kernel_path *path, uint16_t port)
 {
     const struct config *config = path->config;
     int64_t common = atomic_load_explicit(&config->port, memory_order_relaxed);
@@ -112,6 +114,18 @@ static bool is_ours(const struct kernel_path *path, uint16_t port)
         return false;
     base = base != 0 ? base : common + 1;
     return port >= base && port < base + (int64_t)path->count;
+}
+
+/* The same port of an address that only the kernel has is the kernel's. */
+static bool is_ours(const struct kernel_path *path, const struct net_address *address,
+                    uint16_t port)
+{
+    if (!is_service_port(path, port))
+        return false;
+    for (unsigned i = 0; i < path->address_count; i++)
+        if (net_address_equal(&path->addresses[i], address))
+            return true;
+    return false;
 }
 
 static bool is_discovery(const struct frame *frame)
@@ -177,7 +191,7 @@ bool kernel_port_offer(struct kernel_port *port, const struct packet *packet, ui
     /* The stack hands out only what it could parse; of others the kernel has nothing. */
     if (packet->len > PACKET_DATA_MAX || wire_parse(packet->data, packet->len, &frame) == FRAME_BAD)
         return false;
-    if (frame.kind == FRAME_TCP && is_ours(port->path, frame.flow.local_port)) {
+    if (frame.kind == FRAME_TCP && is_ours(port->path, &frame.flow.local, frame.flow.local_port)) {
         add(&port->counters.ours);
         return false;
     }
@@ -302,7 +316,8 @@ void kernel_path_put(struct kernel_path *path, uint16_t len)
     struct frame frame;
 
     assert(to != NULL && len <= PACKET_DATA_MAX);
-    if (wire_parse(to->bytes, len, &frame) == FRAME_TCP && is_ours(path, frame.flow.remote_port)) {
+    if (wire_parse(to->bytes, len, &frame) == FRAME_TCP &&
+        is_ours(path, &frame.flow.remote, frame.flow.remote_port)) {
         add(&path->counters.ours);
         return;
     }
@@ -361,6 +376,17 @@ struct kernel_path_counters *kernel_path_count(struct kernel_path *path)
 
 /* ---- life and counters ----------------------------------------------------------------------- */
 
+/* The directive was checked by stream_net_check. */
+static void read_addresses(struct kernel_path *path)
+{
+    const struct config_list *list = path->config->dpdk_address;
+    struct net_prefix prefix;
+
+    for (unsigned i = 0; i < list->count && path->address_count < NET_ADDRESSES_MAX; i++)
+        if (net_prefix_parse(list->items[i], &prefix) == 0)
+            path->addresses[path->address_count++] = prefix.address;
+}
+
 struct kernel_path *kernel_path_create(const struct config *config, unsigned workers,
                                        void (*wake_up)(void *arg), void *arg)
 {
@@ -376,6 +402,7 @@ struct kernel_path *kernel_path_create(const struct config *config, unsigned wor
     memset(path, 0, sizeof *path);
     memset(ports, 0, workers * sizeof *ports);
     path->config = config;
+    read_addresses(path);
     path->count = workers;
     path->wake = wake_up;
     path->arg = arg;

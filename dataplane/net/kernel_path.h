@@ -4,9 +4,9 @@
  *            (drivers/tap.h). This is what workers and control thread share for it: rings of copied
  *            frames, and the kernel's neighbours as a snapshot that workers read without locks.
  * Way:       worker -> ring of its own -> control thread -> TAP; TAP -> control thread -> one ring
- *            -> worker 0 -> its queue. TCP from or to ports that we serve goes neither way, so that
- *            the kernel cannot answer for them, not even while a start or an end leaves a moment
- *            without listeners.
+ *            -> worker 0 -> its queue. TCP from or to ports that we serve, on addresses of
+ *            dpdk-address, goes neither way, so that the kernel cannot answer for them, not even
+ *            while a start or an end leaves a moment without listeners.
  * Ownership: the caller owns the path; the ports live in it. Snapshots given to it are its own.
  * Threading: a port is its worker's, the rest the control thread's; made and destroyed while no
  *            worker runs. `wake` is called by workers. Counters have one writer and relaxed

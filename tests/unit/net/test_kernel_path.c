@@ -41,7 +41,8 @@ static uint64_t number(void *arg)
 static struct world *begin(void)
 {
     static const char text[] =
-        "port 6379\nper-core-endpoints yes\nper-core-port-base 7000\nworkers 2\n";
+        "port 6379\nper-core-endpoints yes\nper-core-port-base 7000\nworkers 2\n"
+        "dpdk-address 10.9.0.1/24 10.9.0.5/24\n";
     struct world *world = calloc(1, sizeof *world);
     struct load_error error;
     struct net_prefix own;
@@ -132,13 +133,14 @@ static struct packet *udp(struct world *world)
     return ip(world, UDP, datagram, sizeof datagram);
 }
 
-static struct packet *tcp(struct world *world, uint16_t from, uint16_t to)
+static struct packet *segment_of(struct world *world, const char *sender, uint16_t from,
+                                 const char *receiver, uint16_t to)
 {
     struct packet *packet = blank(world);
     struct net_flow flow = {.local_port = from, .remote_port = to};
 
-    net_address_parse("10.9.0.2", &flow.local);
-    net_address_parse("10.9.0.1", &flow.remote);
+    net_address_parse(sender, &flow.local);
+    net_address_parse(receiver, &flow.remote);
     struct wire_segment segment = {.flow = &flow,
                                    .remote_mac = ours,
                                    .local_mac = mac,
@@ -148,6 +150,11 @@ static struct packet *tcp(struct world *world, uint16_t from, uint16_t to)
     packet->len = (uint16_t)wire_segment_len(&segment);
     wire_write_segment(packet->data, &segment, 0, 0);
     return packet;
+}
+
+static struct packet *tcp(struct world *world, uint16_t from, uint16_t to)
+{
+    return segment_of(world, "10.9.0.2", from, "10.9.0.1", to);
 }
 
 /* Offered by a worker, and released. */
@@ -215,6 +222,19 @@ Test(kernel_path, ports_that_we_serve_are_no_business_of_the_kernel)
     end(world);
 }
 
+Test(kernel_path, our_ports_of_other_addresses_are_the_kernels)
+{
+    struct world *world = begin();
+
+    cr_assert(offer(world, 0, segment_of(world, "10.9.0.2", 40000, "10.9.0.77", 6379)));
+    cr_assert_eq(drain(world), 1);
+    cr_assert_eq(counters(world)->ours, 0);
+    cr_assert_eq(counters(world)->to_kernel[KERNEL_TCP], 1);
+    cr_assert_not(offer(world, 0, segment_of(world, "10.9.0.2", 40000, "10.9.0.5", 6379)),
+                  "the second one of the port");
+    end(world);
+}
+
 /* Puts a frame of the kernel's for worker 0. */
 static void from_kernel(struct world *world, struct packet *packet)
 {
@@ -252,18 +272,28 @@ Test(kernel_path, the_kernel_says_nothing_from_ports_that_we_serve)
 {
     struct world *world = begin();
 
-    from_kernel(world, tcp(world, 6379, 40000));
+    static const uint16_t served[] = {6379, BASE, BASE + WORKERS - 1};
+
+    for (unsigned i = 0; i < 3; i++)
+        from_kernel(world, segment_of(world, "10.9.0.1", served[i], "10.9.0.2", 40000));
+    from_kernel(world, segment_of(world, "10.9.0.5", 6379, "10.9.0.2", 40000));
     cr_assert_eq(turn(world), 0);
-    cr_assert_eq(kernel_path_counters(world->path)->ours, 1);
-    from_kernel(world, tcp(world, 8080, 40000));
+    cr_assert_eq(kernel_path_counters(world->path)->ours, 4);
+    from_kernel(world, segment_of(world, "10.9.0.77", 6379, "10.9.0.2", 40000));
+    from_kernel(world, segment_of(world, "10.9.0.1", 40000, "10.9.0.2", 6379));
+    cr_assert_eq(turn(world), 2, "not from the port's address; to that port of another server");
+    for (unsigned i = 0; i < 2; i++)
+        packet_release(&world->outside.base, sent(world));
+    from_kernel(world, segment_of(world, "10.9.0.1", 8080, "10.9.0.2", 40000));
     cr_assert_eq(turn(world), 1);
-    struct packet *packet = sent(world), *same = tcp(world, 8080, 40000);
+    struct packet *packet = sent(world),
+                  *same = segment_of(world, "10.9.0.1", 8080, "10.9.0.2", 40000);
     cr_assert_not_null(packet);
     cr_assert_eq(packet->len, same->len);
     cr_assert_arr_eq(packet->data, same->data, same->len);
     packet_release(&world->outside.base, packet);
     packet_release(&world->outside.base, same);
-    cr_assert_eq(counters(world)->from_kernel, 1);
+    cr_assert_eq(counters(world)->from_kernel, 3);
     end(world);
 }
 
