@@ -214,6 +214,21 @@ struct configuring {
     bool listens;               /* port or bind is among the changes */
 };
 
+/* With a kernel behind the port nobody listens there, but the ports are to be had. */
+static int open_listeners(struct configuring *configuring, const struct config *config,
+                          char error[LISTEN_ERROR_MAX])
+{
+    struct control *control = configuring->control;
+    int result = listeners_open_tcp(&configuring->listeners, config, control->node->worker_count,
+                                    control->listener_set ^ LISTENER_SET, &control->held, error);
+
+    if (result == 0)
+        result = kernel_side_reserve(&control->bypass.kernel, config, error);
+    if (result < 0)
+        listeners_close(&configuring->listeners);
+    return result;
+}
+
 static const char *apply_with_listeners(void *arg, const struct config *config,
                                         const struct config_change *changes, unsigned count,
                                         unsigned *culprit)
@@ -227,9 +242,7 @@ static const char *apply_with_listeners(void *arg, const struct config *config,
             configuring->listens = true;
             *culprit = i;
         }
-    if (configuring->listens &&
-        listeners_open_tcp(&configuring->listeners, config, control->node->worker_count,
-                           control->listener_set ^ LISTENER_SET, &control->held, error) < 0) {
+    if (configuring->listens && open_listeners(configuring, config, error) < 0) {
         log_write(control->log, LOG_LEVEL_WARNING, "CONFIG SET %s: %s", changes[*culprit].name,
                   error);
         return strcmp(changes[*culprit].name, "bind") == 0
@@ -324,6 +337,8 @@ int configure(void *arg, const struct config_span *words, unsigned count, bool l
                      strerror(-result));
         }
     }
+    if (configuring.listens) /* whichever values are in force now */
+        kernel_side_settle(&control->bypass.kernel, control->config);
     saved_free(&saved);
     return result;
 }

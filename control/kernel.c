@@ -292,6 +292,7 @@ static void close_fd(int *fd)
 
 static void close_parts(struct kernel_side *side)
 {
+    reserve_close(&side->reserve);
     tap_close(&side->tap);
     close_fd(&side->wake_fd);
     close_fd(&side->watch_fd);
@@ -324,6 +325,13 @@ static int make_tap(struct kernel_side *side, const struct config *config, const
     return tap_open(&side->tap, &options, error);
 }
 
+/* On addresses that the interface has by now. */
+static int reserve_ports(struct kernel_side *side, const struct config *config, char *error)
+{
+    _Static_assert((int)LISTEN_ERROR_MAX <= (int)TAP_ERROR_MAX, "one buffer for both");
+    return reserve_take(&side->reserve, config, error);
+}
+
 /* Neither needs a permission; what is missing is memory or descriptors. */
 static int make_parts(struct kernel_side *side, const struct config *config, unsigned workers,
                       char *error)
@@ -341,6 +349,17 @@ static int make_parts(struct kernel_side *side, const struct config *config, uns
     return -ENOMEM;
 }
 
+int kernel_side_reserve(struct kernel_side *side, const struct config *config,
+                        char error[LISTEN_ERROR_MAX])
+{
+    return side->path == NULL ? 0 : reserve_take(&side->reserve, config, error);
+}
+
+void kernel_side_settle(struct kernel_side *side, const struct config *config)
+{
+    reserve_trim(&side->reserve, config);
+}
+
 int kernel_side_open(struct kernel_side *side, const struct config *config, unsigned workers,
                      const uint8_t mac[6], uint32_t mtu, struct log *log)
 {
@@ -349,7 +368,7 @@ int kernel_side_open(struct kernel_side *side, const struct config *config, unsi
     *side =
         (struct kernel_side){.tap = {.fd = -1}, .wake_fd = -1, .watch_fd = -1, .request_fd = -1};
     if (make_parts(side, config, workers, error) < 0 ||
-        make_tap(side, config, mac, mtu, error) < 0) {
+        make_tap(side, config, mac, mtu, error) < 0 || reserve_ports(side, config, error) < 0) {
         log_write(log, LOG_LEVEL_WARNING, "Cannot start: %s", error);
         close_parts(side);
         return -1;

@@ -24,7 +24,7 @@ uint64_t control_fds_besides_clients(const struct config *config)
 {
     uint64_t sockets = config->bind->count * (config->per_core_endpoints != 0 ? 2u : 1u);
 
-    return CONTROL_FDS_RESERVED +
+    return CONTROL_FDS_RESERVED + reserve_fds(config) +
            (uint64_t)config->workers * (CONTROL_FDS_WORKER + (config->port != 0 ? sockets : 0));
 }
 

@@ -116,6 +116,33 @@ int listen_probe(const char *address, uint16_t port, char error[LISTEN_ERROR_MAX
     return 0;
 }
 
+/* With neither SO_REUSEADDR nor SO_REUSEPORT nobody else can have it, and connect(2) passes over a
+ * port that somebody has bound. */
+int listen_reserve(const char *address, uint16_t port, char error[LISTEN_ERROR_MAX])
+{
+    struct listen_address resolved;
+    char where[LISTEN_ERROR_MAX];
+
+    snprintf(where, sizeof where, "Could not reserve TCP port %.80s:%u", address, port);
+    int result = listen_resolve(address, port, &resolved);
+    if (result < 0)
+        return listen_fail(error, where, "address", result);
+    int fd = socket(resolved.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return listen_fail(error, where, "socket", -errno);
+    if (bind(fd, (const struct sockaddr *)&resolved.storage, resolved.length) == 0)
+        return fd;
+    result = -errno;
+    close(fd);
+    if (result == -EADDRINUSE)
+        snprintf(error, LISTEN_ERROR_MAX,
+                 "%.160s: another program of this machine has it: ss -tanp 'sport = :%u'", where,
+                 port);
+    else
+        listen_fail(error, where, "bind", result);
+    return result;
+}
+
 /* Removes what is left of a server that ended without cleaning up. */
 static int listen_remove_stale(const struct sockaddr_un *address)
 {

@@ -22,6 +22,10 @@ int listen_tcp(const char *address, uint16_t port, int backlog, char error[LISTE
  * all) and the line. Nothing listens there meanwhile, so no client is turned away. */
 int listen_probe(const char *address, uint16_t port, char error[LISTEN_ERROR_MAX]);
 
+/* Binds a TCP socket that never listens: no other program gets address:port, and the kernel opens
+ * no connection from it, while the descriptor is open. A segment that comes to it is refused. */
+int listen_reserve(const char *address, uint16_t port, char error[LISTEN_ERROR_MAX]);
+
 /* Binds a unix socket that never has more permissions than `mode` (0: what the umask leaves).
  * Replaces a socket file that nobody serves any more; -EADDRINUSE for one that is served and for
  * a file that is no socket. */
