@@ -20,9 +20,11 @@
 #include "dataplane/slots/job.h"
 #include "dataplane/store/evict.h"
 #include "dataplane/store/lazyfree.h"
+#include "dataplane/turns.h"
 #include "drivers/cpu.h"
 #include "drivers/dpdk/dpdk.h"
 #include "drivers/log.h"
+#include "drivers/system.h"
 
 enum {
     CRON_US = 100000,
@@ -84,8 +86,7 @@ uint64_t node_sum(const struct node *node, size_t offset)
 /* On the control thread. */
 static void prepare_memory(void *runner, struct task *task)
 {
-    struct worker *worker =
-        (struct worker *)((char *)task - offsetof(struct worker, prepare_task));
+    struct worker *worker = (struct worker *)((char *)task - offsetof(struct worker, prepare_task));
 
     (void)runner;
     memory_prepare(worker->memory, (unsigned)worker->numa_node);
@@ -123,12 +124,13 @@ int worker_create(struct worker **worker_out, struct node *node, uint32_t index,
     worker->evict = evict_create();
     worker->journal = journal_create();
     worker->memory = memory_create();
+    worker->turns = calloc(1, sizeof *worker->turns);
     atomic_init(&worker->running, true);
     atomic_init(&worker->start_result, 1);
     rng_seed(&worker->rng, node->hash_seed ^ (UINT64_C(0x5851f42d4c957f2d) * (index + 1)));
     if (worker->command_stats == NULL || worker->slowlog == NULL || worker->latency == NULL ||
         worker->lazyfree == NULL || worker->evict == NULL || worker->journal == NULL ||
-        worker->memory == NULL ||
+        worker->memory == NULL || worker->turns == NULL ||
         mailroom_create(&worker->mail, index, node->worker_count,
                         (uint32_t)node->config->worker_mailbox_size) < 0 ||
         queues_create(&worker->queues, SLOTS) < 0 || clients_create(&worker->clients) < 0) {
@@ -174,6 +176,7 @@ void worker_destroy(struct worker *worker)
     mailroom_destroy(worker->mail);
     if (worker->memory != NULL)
         memory_destroy(worker->memory);
+    free(worker->turns);
     free(worker->listeners);
     free(worker->tickets_out);
     free(worker);
@@ -257,19 +260,36 @@ static void work_cron(struct worker *worker)
     usage_cron(worker);
 }
 
-static void note_turn(struct worker *worker)
+static void keep_most(_Atomic uint64_t *most, uint64_t value)
 {
-    uint64_t cpu_ns = clock_thread_cpu_ns(), took_ns = cpu_ns - worker->turn_cpu_ns;
-    uint64_t took_us = clock_now_us() - worker->now_us; /* without the poll, which may have slept */
+    if (value > count_get(most))
+        atomic_store_explicit(most, value, memory_order_relaxed);
+}
 
-    worker->turn_cpu_ns = cpu_ns;
-    if (took_ns > count_get(&worker->stats.longest_turn_cpu_ns))
-        atomic_store_explicit(&worker->stats.longest_turn_cpu_ns, took_ns, memory_order_relaxed);
-    if (took_us > count_get(&worker->stats.longest_turn_us))
-        atomic_store_explicit(&worker->stats.longest_turn_us, took_us, memory_order_relaxed);
-    count_add(&worker->stats.turns, 1);
+static void note_cpu(struct worker *worker, uint64_t now_ns)
+{
+    uint64_t lost_ns, took_ns = turns_read(worker->turns, now_ns, clock_thread_cpu_ns(), &lost_ns);
+
+    keep_most(&worker->stats.longest_turn_cpu_ns, took_ns);
     if (took_ns > LONG_TURN_NS)
         count_add(&worker->stats.long_turns, 1);
+    /* Others sleep in their poll all the time, or give the core to each other. */
+    if (lost_ns > 0 && worker->port != NULL && worker->alone_on_cpu &&
+        turns_gap(worker->turns, system_thread_sleeps(), lost_ns)) {
+        count_add(&worker->stats.gaps, 1);
+        count_add(&worker->stats.gap_ns, lost_ns);
+    }
+}
+
+static void note_turn(struct worker *worker)
+{
+    uint64_t now_ns = clock_now_ns();
+
+    /* Without the poll, which may have slept. */
+    keep_most(&worker->stats.longest_turn_us, now_ns / 1000 - worker->now_us);
+    count_add(&worker->stats.turns, 1);
+    if (turns_end(worker->turns, now_ns))
+        note_cpu(worker, now_ns);
 }
 
 static int64_t sleep_us(struct worker *worker, bool more)
@@ -342,7 +362,7 @@ static void loop(struct worker *worker)
     struct stream_event events[STREAM_EVENTS_MAX];
     bool more = false;
 
-    worker->turn_cpu_ns = clock_thread_cpu_ns();
+    turns_begin(worker->turns, clock_now_ns(), clock_thread_cpu_ns(), system_thread_sleeps());
     worker->events_max = STREAM_EVENTS_MAX;
     while (atomic_load_explicit(&worker->running, memory_order_relaxed)) {
         int count = wait_for_events(worker, events, more);

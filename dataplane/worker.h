@@ -21,6 +21,7 @@ struct slot_queues; /* slots/queue.h: what waits for slots of this worker */
 struct client_list; /* client/client.h */
 struct slowlog;     /* commands/slowlog.h */
 struct latency;     /* commands/latency.h */
+struct turns;       /* turns.h */
 struct evict;       /* store/evict.h */
 struct lazyfree;    /* store/lazyfree.h */
 
@@ -40,6 +41,7 @@ struct worker_stats {
         slots_moved_out, mails_sent, mails_received, wakeups_sent,
         parked, /* parked: jobs that had to wait for credit */
         turns, long_turns, longest_turn_cpu_ns, longest_turn_us, sleeps, lazyfree_pending, lazyfreed,
+        gaps, gap_ns, /* in which the core was somebody else's (turns.h); while it polls a port */
         total_error_replies, tracking_bytes, monitor_lines, sampled_at_us, changes, /* of keys */
         expire_us,     /* spent on expiry */
         over_limit_ms, /* during which the node used more than maxmemory (worker 0) */
@@ -110,7 +112,7 @@ struct worker {
         uint64_t last_total, samples[16];
         uint32_t next;
     } rates[3];           /* operations, received, sent */
-    uint64_t turn_cpu_ns; /* CPU clock when the last turn ended */
+    struct turns *turns;
     struct worker_listener {
         int fd; /* -1: a port of the driver's own */
         uint16_t port;

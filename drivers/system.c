@@ -67,3 +67,11 @@ void system_usage(struct system_usage *usage)
     usage->children = cpu_time(&children);
     usage->page_faults = (uint64_t)process.ru_majflt;
 }
+
+uint64_t system_thread_sleeps(void)
+{
+    struct rusage thread = {0};
+
+    getrusage(RUSAGE_THREAD, &thread);
+    return (uint64_t)thread.ru_nvcsw;
+}

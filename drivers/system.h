@@ -29,5 +29,7 @@ void system_kernel(char text[SYSTEM_TEXT_MAX]);
 uint64_t system_memory_bytes(void); /* of the machine */
 uint64_t system_rss_bytes(void);    /* resident memory of this process */
 void system_usage(struct system_usage *usage);
+/* Times that the calling thread has given up its core by itself. */
+uint64_t system_thread_sleeps(void);
 
 #endif

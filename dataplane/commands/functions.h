@@ -142,6 +142,7 @@ void cmd_swapdb(struct call *call);
 void cmd_pollux_slots(struct call *call);
 void cmd_pollux_move_slot(struct call *call);
 void cmd_pollux_rebalance(struct call *call);
+void cmd_pollux_gaps(struct call *call);
 void cmd_pollux_help(struct call *call);
 
 /* Slots and nodes */
@@ -165,6 +166,8 @@ void gather_client_list(struct worker *worker, struct call *call, struct reply_m
                         uint64_t *number);
 void gather_pollux_slots(struct worker *worker, struct call *call, struct reply_memory *part,
                          uint64_t *number);
+void gather_pollux_gaps(struct worker *worker, struct call *call, struct reply_memory *part,
+                        uint64_t *number);
 void gather_pollux_rebalance(struct worker *worker, struct call *call, struct reply_memory *part,
                              uint64_t *number);
 void gather_client_kill(struct worker *worker, struct call *call, struct reply_memory *part,

@@ -32,6 +32,8 @@ static const struct figure {
     FIGURE("long_turns", long_turns, 1), /* over 1 ms of CPU time */
     FIGURE("longest_turn_cpu_us", longest_turn_cpu_ns, 1000),
     FIGURE("longest_turn_us", longest_turn_us, 1),
+    FIGURE("gaps", gaps, 1), /* its core was somebody else's: POLLUX GAPS */
+    FIGURE("gap_us", gap_ns, 1000),
     FIGURE("expired_keys", expired_keys, 1),
     FIGURE("expiry_backlog_ms", expiry_backlog_ms, 1),
     FIGURE("evicted_keys", evicted_keys, 1),

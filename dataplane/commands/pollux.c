@@ -4,6 +4,7 @@
 #include "dataplane/commands/functions.h"
 #include "dataplane/slots/job.h"
 #include "dataplane/slots/move.h"
+#include "dataplane/turns.h"
 #include "dataplane/worker.h"
 
 static uint64_t keys_of_slot(const struct node *node, uint32_t slot, uint64_t *operations)
@@ -82,11 +83,47 @@ void gather_pollux_slots(struct worker *worker, struct call *call, struct reply_
     }
 }
 
-void cmd_pollux_slots(struct call *call)
+/* Oldest first: [begin, end, time lost in between], us of CLOCK_MONOTONIC. */
+void gather_pollux_gaps(struct worker *worker, struct call *call, struct reply_memory *part,
+                        uint64_t *number)
+{
+    const struct turns *turns = worker->turns;
+    uint64_t kept = turns->gaps_count < TURNS_GAPS_KEPT ? turns->gaps_count : TURNS_GAPS_KEPT;
+    struct reply *reply = &part->reply;
+
+    (void)call;
+    (void)number;
+    reply_map(reply, 3);
+    reply_bulk_cstr(reply, "worker");
+    reply_integer(reply, worker->index);
+    reply_bulk_cstr(reply, "count");
+    reply_integer(reply, (int64_t)turns->gaps_count);
+    reply_bulk_cstr(reply, "gaps");
+    reply_array(reply, (uint32_t)kept);
+    for (uint64_t i = turns->gaps_count - kept; i < turns->gaps_count; i++) {
+        const struct turns_gap *gap = &turns->gaps[i % TURNS_GAPS_KEPT];
+        reply_array(reply, 3);
+        reply_integer(reply, (int64_t)(gap->begin_ns / 1000));
+        reply_integer(reply, (int64_t)(gap->end_ns / 1000));
+        reply_integer(reply, (int64_t)(gap->lost_ns / 1000));
+    }
+}
+
+static void reply_parts(struct call *call)
 {
     reply_array(call->reply, call->part_count);
     for (uint32_t i = 0; i < call->part_count; i++)
         reply_memory_move(&call->parts[i].memory, call->reply);
+}
+
+void cmd_pollux_gaps(struct call *call)
+{
+    reply_parts(call);
+}
+
+void cmd_pollux_slots(struct call *call)
+{
+    reply_parts(call);
 }
 
 int32_t slot_of_argument(struct call *call)
@@ -168,6 +205,8 @@ void cmd_pollux_rebalance(struct call *call)
 void cmd_pollux_help(struct call *call)
 {
     static const char *const lines[] = {
+        "GAPS",
+        "    When other programs or the host had the core of a worker that polls.",
         "MOVE-SLOT <slot> <worker>",
         "    Give a slot to another worker; traffic goes on.",
         "REBALANCE",

@@ -227,6 +227,8 @@ void gather_config_resetstat(struct worker *worker, struct call *call, struct re
         &stats->long_turns,
         &stats->longest_turn_cpu_ns,
         &stats->longest_turn_us,
+        &stats->gaps,
+        &stats->gap_ns,
         &stats->sleeps,
         &stats->lazyfreed,
         &stats->total_error_replies,

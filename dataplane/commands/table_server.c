@@ -259,6 +259,17 @@ static const struct command_argument pollux_move_slot_arguments[] = {
 };
 
 static const struct command pollux_subcommands[] = {
+    {.name = "gaps",
+     .arity = 2,
+     .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_HOME | CMD_GATHER,
+     .categories = CAT_ADMIN | CAT_SLOW | CAT_DANGEROUS,
+     .run = cmd_pollux_gaps,
+     .gather = gather_pollux_gaps,
+     .group = GROUP_SERVER,
+     .since = "1.0.0",
+     .summary = "Shows when other programs or the host had the core of a worker that polls.",
+     .complexity = "O(G), G: gaps that are kept",
+     TIPS(tips_varying_output)},
     {.name = "slots",
      .arity = 2,
      .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_HOME | CMD_GATHER,

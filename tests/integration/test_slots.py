@@ -73,7 +73,14 @@ def test_bad_arguments(t):
     for bad in [("MOVE-SLOT",), ("MOVE-SLOT", 0), ("MOVE-SLOT", -1, 0), ("MOVE-SLOT", SLOTS, 0),
                 ("MOVE-SLOT", 0, t.workers), ("MOVE-SLOT", 0, -1), ("MOVE-SLOT", "x", 0),
                 ("MOVE-SLOT", 0, "x"), ("MOVE-SLOT", 2**63, 0), ("NOSUCH",), (),
-                ("SLOTS", "x"), ("REBALANCE", "x")]:
+                ("SLOTS", "x"), ("REBALANCE", "x"), ("GAPS", "x")]:
         assert isinstance(conn("POLLUX", *bad), Err), bad
     assert conn.must("POLLUX", "MOVE-SLOT", 0, 0) == b"OK"
     owners(conn)
+
+
+@case(workers=(1, 4), pollux=True)
+def test_workers_that_sleep_tell_no_gaps(t):
+    """On kernel sockets: waiting is sleep. bypass.py and test_load.py have workers that poll."""
+    rows = t.client().must("POLLUX", "GAPS")
+    assert rows == [[b"worker", i, b"count", 0, b"gaps", []] for i in range(t.workers)], rows

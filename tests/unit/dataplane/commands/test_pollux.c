@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "dataplane/turns.h"
 #include "tests/unit/dataplane/fixture.h"
 
 static struct fixture *f;
@@ -92,4 +93,22 @@ Test(pollux, rebalance_sends_slots_home)
     cr_assert_eq(gather("rebalance", 1, text, sizeof text), 2);
     cr_assert_eq(node_owner(f->node, 100), 0);
     cr_assert_eq(node_owner(f->node, 200), 0);
+}
+
+Test(pollux, gaps_shows_when_a_worker_lost_its_core)
+{
+    struct turns turns[2] = {0};
+    uint64_t lost_ns;
+    char text[1024];
+
+    for (int i = 0; i < 2; i++)
+        f->node->workers[i]->turns = &turns[i];
+    turns_begin(&turns[1], 1000000, 0, 4);
+    turns_read(&turns[1], 1100000, 60000, &lost_ns);
+    cr_assert(turns_gap(&turns[1], 4, lost_ns));
+    gather("gaps", 1, text, sizeof text);
+    cr_assert_str_eq(text, "*6\r\n$6\r\nworker\r\n:1\r\n$5\r\ncount\r\n:1\r\n$4\r\ngaps\r\n"
+                           "*1\r\n*3\r\n:1000\r\n:1100\r\n:40\r\n");
+    gather("gaps", 0, text, sizeof text);
+    cr_assert_not_null(strstr(text, "count\r\n:0\r\n$4\r\ngaps\r\n*0\r\n"), "%s", text);
 }
