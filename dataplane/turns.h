@@ -18,7 +18,7 @@ enum {
     TURNS_READ_NS = 50000,   /* age of a reading from which the CPU clock is read again */
     TURNS_GAP_NS = 20000,    /* shortest gap: below it the two clocks' own jitter counts */
     TURNS_DRIFT_PARTS = 500, /* ... and 1/500 of the span more: the clocks drift apart */
-    TURNS_GAPS_KEPT = 1024,
+    TURNS_GAPS_KEPT = 4096,
 };
 
 /* Somewhere between two readings, `lost_ns` in all (CLOCK_MONOTONIC). */

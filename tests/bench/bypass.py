@@ -147,7 +147,7 @@ class Bypass:
             get = self.load(server, clients=CLIENTS)
             write = self.load(server, clients=CLIENTS, mix="set")
             trip = self.load(server, clients=1)
-            half = self.load(server, clients=CLIENTS, rate=int(get["rate"] / 2))
+            half = self.load(server, "exclude-gaps", clients=CLIENTS, rate=int(get["rate"] / 2))
             churn = self.load(server, "reset", clients=CLIENTS, mix="ping", churn=1)
             deep = self.load(server, clients=CLIENTS, pipeline=16)
         self.say("  redis %.0f (its own tool %.0f), bare %.0f, GET %.0f, SET %.0f, 16 deep %.0f, "
@@ -171,13 +171,24 @@ class Bypass:
                                  relative=False)
             figure.add("polluxd", trip["latency_us"][name])
             figure.note("bare frames: %.2f us" % alone["latency_us"][name])
-        figure = self.figure("half", "p99 at half the maximum rate, open loop", "us", "lower", 30,
-                             15, relative=False)
-        figure.add("polluxd", half["latency_us"]["p99"])
+        self.half(half)
         figure = self.figure("connections", "connect, PING, close", "a second", "higher", 150000,
                              400000, relative=False)
         figure.add("polluxd", churn["connection_rate"])
         return deep["rate"]
+
+    def half(self, result):
+        gaps = result["gaps"]
+        kept = gaps["latency_us"]["count"]
+        figure = self.figure("half", "p99 at half the maximum rate, open loop, without gaps", "us",
+                             "lower", 30, 15, relative=False)
+        figure.add("polluxd", gaps["latency_us"]["p99"])
+        figure.note("with them %.1f us; left out %.2f %% of the requests; lost by the generator "
+                    "%.1f ms in %d gaps, by the server %.1f ms in %d" % (
+                        result["latency_us"]["p99"], 100 * gaps["left_out"] /
+                        (gaps["left_out"] + kept), gaps["generator"]["lost_us"] / 1e3,
+                        gaps["generator"]["count"], gaps["server"]["lost_us"] / 1e3,
+                        gaps["server"]["count"]))
 
     def against_uring(self, uring, deep):
         figure = self.figure("pipeline16", "pipelines of 16 against our uring driver",

@@ -406,6 +406,28 @@ class OverMemif(unittest.TestCase):
         self.assertGreater(latency["max"], 570000)
         self.assertGreater(latency["p90"], 300000)
 
+    def test_a_server_that_stops_by_itself_is_no_gap(self):
+        """A stopped server sleeps: nobody took its core, and its requests stay in."""
+        with self.polluxd() as server:
+            process = start(self.PORT, "exclude-gaps", seconds=2, warmup=0, clients=4, rate=2000,
+                            **server.options())
+            process.stderr.readline()
+            os.kill(server.pid, signal.SIGSTOP)
+            try:
+                time.sleep(0.6)  # the behaviour under test, not a wait for anything
+            finally:
+                os.kill(server.pid, signal.SIGCONT)
+            result = finished(self, process)
+        gaps = result["gaps"]
+        self.assertEqual(gaps["latency_us"]["count"] + gaps["left_out"], 4000)
+        self.assertLess(gaps["server"]["longest_us"], 570000)
+        self.assertGreater(result["latency_us"]["max"], 570000)
+
+    def test_a_server_without_gaps_cannot_leave_them_out(self):
+        done = load(self.PORT, "exclude-gaps", rate=1000)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("--exclude-gaps needs --rate and --dpdk-port", done.stderr)
+
     def test_idle_connections_stay_beside_busy_ones(self):
         with self.polluxd() as server:
             result = loaded(self, self.PORT, mix="ping", requests=2000, clients=4, idle=3000,

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "tools/pollux-bench/gaps.h"
 #include "tools/pollux-bench/preload.h"
 #include "tools/pollux-bench/route.h"
 #include "tools/pollux-bench/schedule.h"
@@ -21,7 +22,8 @@ enum {
     LOAD_SLEEP_MAX_NS = 10000000,
     LOAD_CHORES_NS = 10000000, /* how often signals and broken connections are looked at */
     LOAD_SERIES_MAX = 100000,
-    LOAD_STAMP_EVENTS = 4, /* of a polling transport between two clock readings */
+    LOAD_STAMP_EVENTS = 4,  /* of a polling transport between two clock readings */
+    LOAD_STAMP_BURSTS = 16, /* of those due in the open loop, likewise */
 };
 
 enum load_phase { LOAD_CONNECTING, LOAD_RUNNING };
@@ -90,12 +92,24 @@ struct load {
     struct load_mark interval_begin;
     struct histogram interval; /* latencies since interval_begin */
     struct transport_counters packets_before;
+    struct gaps *gaps; /* NULL: none are left out */
+    struct gaps_clock gaps_clock;
     struct result result;
 };
 
 static uint64_t load_now_ns(const struct load *load)
 {
     return clock_stamp_ns(load->clock);
+}
+
+/* The reading of the loop: what two of them have in between is no work but a gap, if it is long. */
+static void load_look(struct load *load)
+{
+    uint64_t now_ns = load_now_ns(load);
+
+    if (load->gaps != NULL && load->measuring)
+        gaps_look(load->gaps, load->now_ns, now_ns);
+    load->now_ns = now_ns;
 }
 
 static uint64_t load_cpu_ns(clockid_t clock)
@@ -205,7 +219,8 @@ static int load_offer(struct load *load)
                                               ? -log(1 - request_random_unit(&load->request))
                                               : 1);
         tried = 0;
-        bursts++;
+        if (++bursts % LOAD_STAMP_BURSTS == 0)
+            load_look(load);
     }
     return bursts;
 }
@@ -317,8 +332,11 @@ static int conn_count_replies(struct load *load, struct conn *conn, uint64_t rep
     while (replies > 0 && conn->burst_count > 0) {
         struct burst *burst = &conn->bursts[conn->first_burst];
         uint32_t step = replies < burst->left ? (uint32_t)replies : burst->left;
-        if (burst->due_ns >= load->measure_from_ns)
+        if (burst->due_ns >= load->measure_from_ns) {
             histogram_add(&load->interval, load->now_ns - burst->due_ns, step);
+            if (load->gaps != NULL)
+                gaps_sample(load->gaps, burst->due_ns, load->now_ns, step);
+        }
         burst->left -= step;
         replies -= step;
         if (burst->left == 0) {
@@ -474,13 +492,13 @@ static int load_turn(struct load *load)
     int worked = transport_poll(load->transport, load_sleep_ns(load));
     int status = worked < 0 ? load_fail("poll", worked) : 0;
 
-    load->now_ns = load_now_ns(load);
+    load_look(load);
     while (status == 0 && transport_event(load->transport, &event)) {
         status = load_take(load, &event);
         /* Next to a system call a clock reading costs nothing, next to our stack a tenth; a stamp
          * that is a few requests old is early for a reply and for the request after it alike. */
         if (++worked % LOAD_STAMP_EVENTS == 0 || !load->transport->polls)
-            load->now_ns = load_now_ns(load);
+            load_look(load);
     }
     if (status == 0)
         status = load_open_more(load);
@@ -527,11 +545,18 @@ static int load_connect(struct load *load)
     return status;
 }
 
+static void load_read_clocks(struct load *load, int moment)
+{
+    load->gaps_clock.ours_ns[moment] = load_now_ns(load);
+    load->gaps_clock.theirs_ns[moment] = clock_now_ns();
+}
+
 static void load_start(struct load *load)
 {
     const struct options *options = load->options;
 
     transport_counters(load->transport, &load->packets_before);
+    load_read_clocks(load, 0);
     load_mark(load, &load->begin);
     load->interval_begin = load->begin;
     load->now_ns = load->start_ns = load->last_sign_ns = load->begin.now_ns;
@@ -568,6 +593,36 @@ static void load_finish(struct load *load)
     result->packets.retransmits -= load->packets_before.retransmits;
 }
 
+static void load_close(struct load *load)
+{
+    for (uint32_t i = 0; load->conns != NULL && i < load->conns_count; i++) {
+        if (load->conns[i].link != NULL)
+            transport_close(load->transport, load->conns[i].link, load->options->reset);
+        load->conns[i].link = NULL;
+    }
+}
+
+/* Asks the server for its gaps, once all is over. */
+static int load_gaps(struct load *load)
+{
+    char *buffer = malloc(ASK_REPLY_MAX);
+    int64_t len = -ENOMEM;
+
+    load_close(load);
+    if (buffer != NULL)
+        len = ask_server(load->transport, &load->routes.list[0].address,
+                         "*2\r\n$6\r\nPOLLUX\r\n$4\r\nGAPS\r\n", buffer, ASK_REPLY_MAX);
+    struct ask_cursor cursor = {buffer, buffer + (len > 0 ? len : 0)};
+    int status = len < 0 ? (int)len
+                         : gaps_read(load->gaps, &cursor, &load->gaps_clock, load->begin.now_ns,
+                                     load->end.now_ns);
+    free(buffer);
+    if (status < 0)
+        return load_fail("--exclude-gaps: POLLUX GAPS", status);
+    status = gaps_finish(load->gaps, &load->result.gaps);
+    return status < 0 ? load_fail("--exclude-gaps: a shorter run, please", status) : 0;
+}
+
 int load_run(struct load *load)
 {
     int status = load_connect(load);
@@ -587,6 +642,10 @@ int load_run(struct load *load)
     if (status == 0 && !load->measuring)
         return load_fail("stopped before the measurement began", -EINTR);
     load_finish(load);
+    if (status == 0 && load->gaps != NULL) {
+        load_read_clocks(load, 1);
+        status = load_gaps(load);
+    }
     return status;
 }
 
@@ -672,6 +731,13 @@ static int load_init(struct load *load)
     if (options->server_pid > 0 &&
         clock_getcpuclockid((pid_t)options->server_pid, &load->server_clock) != 0)
         return load_fail("--server-pid", -ESRCH);
+    if (options->exclude_gaps) {
+        double most = options->rate * (options->seconds + options->warmup_s + options->ramp_s);
+        status = gaps_create(&load->gaps,
+                             options->requests > 0 ? options->requests : (uint64_t)(most + 1));
+        if (status < 0)
+            return load_fail("--exclude-gaps keeps a sample of each request", status);
+    }
     load->out = malloc(burst_bytes);
     if (load->out == NULL)
         return load_fail("buffers", -ENOMEM);
@@ -707,12 +773,11 @@ void load_destroy(struct load *load)
 {
     if (load == NULL)
         return;
-    for (uint32_t i = 0; load->conns != NULL && i < load->conns_count; i++) {
-        if (load->conns[i].link != NULL)
-            transport_close(load->transport, load->conns[i].link, load->options->reset);
+    load_close(load);
+    for (uint32_t i = 0; load->conns != NULL && i < load->conns_count; i++)
         free(load->conns[i].bursts);
-    }
     free(load->conns);
+    gaps_destroy(load->gaps);
     free(load->out);
     free(load->result.series);
     routes_fini(&load->routes);

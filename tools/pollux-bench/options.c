@@ -55,6 +55,9 @@ static const struct option_row option_rows[] = {
     {"rate", OPTION_REAL, AT(rate), 0, 1e9,
      "requests a second on a fixed schedule (0: each connection waits for its replies)"},
     {"poisson", OPTION_FLAG, AT(poisson), 0, 0, "... with random times between bursts"},
+    {"exclude-gaps", OPTION_FLAG, AT(exclude_gaps), 0, 0,
+     "... and report latency also without the requests that were hit while the machine ran neither "
+     "side (a polluxd that polls, on this machine)"},
     {"churn", OPTION_U32, AT(churn), 0, 1e9,
      "close each connection after so many requests and open another (0: never)"},
     {"reset", OPTION_FLAG, AT(reset), 0, 0, "... by a reset, which leaves no TIME_WAIT behind"},
@@ -188,6 +191,8 @@ static int options_check(struct options *options)
         wrong = "--syn-flood needs --dpdk-port";
     else if (options->rate == 0 && options->poisson)
         wrong = "--poisson needs --rate";
+    else if (options->exclude_gaps && (options->rate == 0 || options->dpdk_port == NULL))
+        wrong = "--exclude-gaps needs --rate and --dpdk-port";
     else if (options->churn > 0 && options->pipeline > options->churn)
         wrong = "--churn closes between bursts: it wants at least --pipeline requests";
     if (wrong == NULL)

@@ -36,6 +36,7 @@ struct options {
     double ramp_s;     /* before the warm-up: connections open, or the rate rises, evenly */
     uint64_t requests; /* end after that many replies; 0: end by time */
     double rate;       /* requests a second, open loop; 0: closed loop */
+    bool exclude_gaps; /* report its latency also without what the machine's gaps hit (gaps.h) */
     bool poisson;      /* arrivals of the open loop at random times */
     uint32_t churn;    /* close each connection after so many requests; 0: never */
     bool reset;        /* ... by a reset */

@@ -34,6 +34,21 @@ static void text_latency(FILE *out, const char *what, const struct histogram *hi
     fprintf(out, " max %.1f (mean %.1f)\n", (double)histogram->max_ns / 1e3, mean_us(histogram));
 }
 
+static void text_gap_side(FILE *out, const char *who, const struct gap_side *side)
+{
+    fprintf(out, "%s %llu, %.0f us in all, longest %.0f", who, (unsigned long long)side->count,
+            (double)side->lost_ns / 1e3, (double)side->longest_ns / 1e3);
+}
+
+static void text_gaps(FILE *out, const struct gaps_report *gaps)
+{
+    text_latency(out, "without gaps", &gaps->latency);
+    text_gap_side(out, "gaps: generator", &gaps->own);
+    text_gap_side(out, "; server", &gaps->server);
+    fprintf(out, "; left out %llu requests, %.2f %%\n", (unsigned long long)gaps->left_out,
+            100 * ratio((double)gaps->left_out, (double)(gaps->left_out + gaps->latency.total)));
+}
+
 static void text_sides(FILE *out, const struct options *options, const struct result *result)
 {
     if (result->server_cpu_s > 0)
@@ -86,6 +101,8 @@ void report_text(FILE *out, const struct options *options, const struct result *
     fprintf(out, "%llu requests in %.3f s: %.0f a second\n", (unsigned long long)result->requests,
             result->seconds, ratio((double)result->requests, result->seconds));
     text_latency(out, "latency", &result->latency);
+    if (options->exclude_gaps)
+        text_gaps(out, &result->gaps);
     if (options->churn > 0) {
         fprintf(out, "%llu connections: %.0f a second\n", (unsigned long long)result->connections,
                 ratio((double)result->connections, result->seconds));
@@ -133,6 +150,24 @@ static void json_latency(FILE *out, const char *name, const struct histogram *hi
     json_number(out, "mean", mean_us(histogram));
     fprintf(out, "\"count\": %llu, \"max\": %.3f}, ", (unsigned long long)histogram->total,
             (double)histogram->max_ns / 1e3);
+}
+
+static void json_gap_side(FILE *out, const char *name, const struct gap_side *side)
+{
+    fprintf(out, "\"%s\": {", name);
+    json_count(out, "count", side->count);
+    json_count(out, "vague", side->vague);
+    json_number(out, "lost_us", (double)side->lost_ns / 1e3);
+    fprintf(out, "\"longest_us\": %.3f}, ", (double)side->longest_ns / 1e3);
+}
+
+static void json_gaps(FILE *out, const struct gaps_report *gaps)
+{
+    fputs("\"gaps\": {", out);
+    json_gap_side(out, "generator", &gaps->own);
+    json_gap_side(out, "server", &gaps->server);
+    json_latency(out, "latency_us", &gaps->latency);
+    fprintf(out, "\"left_out\": %llu}, ", (unsigned long long)gaps->left_out);
 }
 
 static void json_config(FILE *out, const struct options *options)
@@ -209,6 +244,8 @@ void report_json(FILE *out, const struct options *options, const struct result *
     json_number(out, "packets_per_request", ratio((double)packets, all));
     json_latency(out, "latency_us", &result->latency);
     json_latency(out, "connect_latency_us", &result->connect_latency);
+    if (options->exclude_gaps)
+        json_gaps(out, &result->gaps);
     json_number(out, "probe_before_ns", result->probe_ns[0]);
     json_number(out, "probe_after_ns", result->probe_ns[1]);
     fprintf(out, "\"cores\": \"%s\", ", probe_label(result->probe_ns[0], result->probe_ns[1]));

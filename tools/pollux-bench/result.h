@@ -5,6 +5,7 @@
 #ifndef POLLUX_BENCH_RESULT_H
 #define POLLUX_BENCH_RESULT_H
 
+#include "tools/pollux-bench/gaps.h"
 #include "tools/pollux-bench/histogram.h"
 #include "tools/pollux-bench/reply.h"
 #include "tools/pollux-bench/transport.h"
@@ -46,7 +47,8 @@ struct result {
     uint32_t series_count;
     uint32_t series_room;
 
-    double probe_ns[2]; /* median ring round trip before and after; 0: not measured */
+    struct gaps_report gaps; /* --exclude-gaps */
+    double probe_ns[2];      /* median ring round trip before and after; 0: not measured */
 };
 
 #endif

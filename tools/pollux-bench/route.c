@@ -6,9 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
-#include <time.h>
 
-#include "tools/pollux-bench/reply.h"
+#include "tools/pollux-bench/ask.h"
 
 static const char ROUTE_QUESTION[] = "*2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n";
 
@@ -62,120 +61,6 @@ static int route_resolve(struct route *route, const char *host, const char *port
     return 0;
 }
 
-/* A question to a server, while its answer comes in. */
-struct route_answer {
-    struct transport *transport;
-    struct transport_link *link; /* NULL once the server closed it */
-    char *buffer;
-    size_t room;
-    size_t len;
-    struct reply reply;
-    struct reply_counts counts;
-    int status; /* 0: waiting, 1: the reply is complete, negative: failed */
-};
-
-static int route_answer_take(struct route_answer *answer, const struct transport_event *event)
-{
-    switch (event->kind) {
-    case TRANSPORT_CONNECTED:
-        return transport_write(answer->transport, answer->link, ROUTE_QUESTION,
-                               sizeof(ROUTE_QUESTION) - 1);
-    case TRANSPORT_CLOSED:
-        answer->link = NULL;
-        return event->error != 0 ? -event->error : -ECONNRESET;
-    default:
-        break;
-    }
-    if (event->len_bytes > answer->room - answer->len)
-        return -EMSGSIZE;
-    memcpy(answer->buffer + answer->len, event->data, event->len_bytes);
-    answer->len += event->len_bytes;
-    int64_t ended = reply_feed(&answer->reply, event->data, event->len_bytes, &answer->counts);
-    return ended < 0 || answer->counts.errors > 0 ? -EPROTO : ended > 0;
-}
-
-static uint64_t route_now_ms(void)
-{
-    struct timespec now = {0};
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-/* Asks for the slot map and waits for its whole reply. Returns the length or a negative errno. */
-static int64_t route_ask(struct transport *transport, const struct transport_address *to,
-                         char *buffer, size_t room)
-{
-    struct route_answer answer = {.transport = transport, .buffer = buffer, .room = room};
-    struct transport_event event;
-    uint64_t deadline_ms = route_now_ms() + ROUTE_ANSWER_MAX_S * 1000;
-
-    answer.status = transport_connect(transport, to, &answer, &answer.link);
-    while (answer.status == 0) {
-        int polled = transport_poll(transport, 10000000);
-        answer.status = polled < 0 ? polled : 0;
-        while (answer.status == 0 && transport_event(transport, &event))
-            answer.status = route_answer_take(&answer, &event);
-        if (answer.status == 0 && route_now_ms() > deadline_ms)
-            answer.status = -ETIMEDOUT;
-    }
-    if (answer.link != NULL)
-        transport_close(transport, answer.link, false);
-    return answer.status < 0 ? answer.status : (int64_t)answer.len;
-}
-
-/* A reading position in a reply that reply_feed has found complete. */
-struct route_cursor {
-    const char *at;
-    const char *end;
-};
-
-/* Reads a header line of the wanted type. Returns its number, or -EPROTO. */
-static int64_t route_number(struct route_cursor *cursor, char type)
-{
-    const char *newline = memchr(cursor->at, '\n', (size_t)(cursor->end - cursor->at));
-
-    if (newline == NULL || *cursor->at != type)
-        return -EPROTO;
-    int64_t number = strtoll(cursor->at + 1, NULL, 10);
-    cursor->at = newline + 1;
-    return number < 0 || number > ROUTE_REPLY_MAX ? -EPROTO : number;
-}
-
-static int route_bulk(struct route_cursor *cursor, char *out, size_t room)
-{
-    int64_t len = route_number(cursor, '$');
-
-    if (len < 0 || (size_t)len >= room || len + 2 > cursor->end - cursor->at)
-        return -EPROTO;
-    memcpy(out, cursor->at, (size_t)len);
-    out[len] = '\0';
-    cursor->at += len + 2;
-    return 0;
-}
-
-/* Passes over whole elements, nested ones included. */
-static int route_skip(struct route_cursor *cursor, int64_t elements)
-{
-    char text[KEY_LEN_MAX];
-
-    for (; elements > 0; elements--) {
-        if (cursor->at >= cursor->end)
-            return -EPROTO;
-        char type = *cursor->at;
-        int64_t number = 0;
-        if (type == '$')
-            number = route_bulk(cursor, text, sizeof(text));
-        else
-            number = route_number(cursor, type);
-        if (number < 0)
-            return -EPROTO;
-        if (type == '*')
-            elements += number;
-    }
-    return 0;
-}
-
 /* The index of the route to an address, which is added if it is new. */
 static int route_index(struct routes *routes, const char *host, int64_t port)
 {
@@ -199,25 +84,25 @@ static int route_index(struct routes *routes, const char *host, int64_t port)
 }
 
 /* One range of CLUSTER SLOTS: first slot, last slot, [host, port, ...], replicas. */
-static int route_range(struct routes *routes, struct route_cursor *cursor, const char *host,
+static int route_range(struct routes *routes, struct ask_cursor *cursor, const char *host,
                        int16_t *owner)
 {
     char name[KEY_LEN_MAX];
-    int64_t parts = route_number(cursor, '*');
-    int64_t first = route_number(cursor, ':');
-    int64_t last = route_number(cursor, ':');
-    int64_t node_parts = route_number(cursor, '*');
+    int64_t parts = ask_number(cursor, '*');
+    int64_t first = ask_number(cursor, ':');
+    int64_t last = ask_number(cursor, ':');
+    int64_t node_parts = ask_number(cursor, '*');
 
     if (parts < 3 || first < 0 || last < first || last >= ROUTE_SLOTS || node_parts < 2 ||
-        route_bulk(cursor, name, sizeof(name)) < 0)
+        ask_bulk(cursor, name, sizeof(name)) < 0)
         return -EPROTO;
-    int64_t port = route_number(cursor, ':');
+    int64_t port = ask_number(cursor, ':');
     int index = route_index(routes, name[0] != '\0' ? name : host, port);
     if (index < 0)
         return index;
     for (int64_t slot = first; slot <= last; slot++)
         owner[slot] = (int16_t)index;
-    return route_skip(cursor, node_parts - 2 + parts - 3);
+    return ask_skip(cursor, node_parts - 2 + parts - 3);
 }
 
 /* Fills owner[slot] with route indices; -1 for slots that nobody serves. */
@@ -225,15 +110,15 @@ static int route_slots(struct routes *routes, struct transport *transport, const
                        const char *port, int16_t *owner)
 {
     struct route entry = {0};
-    char *buffer = malloc(ROUTE_REPLY_MAX);
+    char *buffer = malloc(ASK_REPLY_MAX);
     int status = buffer == NULL ? -ENOMEM : route_resolve(&entry, host, port);
 
     for (int slot = 0; slot < ROUTE_SLOTS; slot++)
         owner[slot] = -1;
     if (status == 0) {
-        int64_t len = route_ask(transport, &entry.address, buffer, ROUTE_REPLY_MAX);
-        struct route_cursor cursor = {buffer, buffer + (len < 0 ? 0 : len)};
-        int64_t ranges = len < 0 ? len : route_number(&cursor, '*');
+        int64_t len = ask_server(transport, &entry.address, ROUTE_QUESTION, buffer, ASK_REPLY_MAX);
+        struct ask_cursor cursor = {buffer, buffer + (len < 0 ? 0 : len)};
+        int64_t ranges = len < 0 ? len : ask_number(&cursor, '*');
         status = ranges < 0 ? (int)ranges : 0;
         for (int64_t i = 0; i < ranges && status == 0; i++)
             status = route_range(routes, &cursor, host, owner);

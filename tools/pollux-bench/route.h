@@ -14,8 +14,6 @@
 enum {
     ROUTE_SLOTS = 16384,
     ROUTES_MAX = 256,            /* ports of one node or nodes of one cluster */
-    ROUTE_REPLY_MAX = 4 << 20,   /* bytes of a CLUSTER SLOTS reply */
-    ROUTE_ANSWER_MAX_S = 10,     /* how long discovery waits */
     ROUTE_KEYS_MAX = 1000000000, /* numbers in a key list are 32 bits wide */
 };
 
