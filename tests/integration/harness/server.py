@@ -1,4 +1,5 @@
 """Server processes: started with redis-style arguments, waited for, stopped, never left behind."""
+import ctypes
 import dataclasses
 import os
 import random
@@ -23,6 +24,18 @@ POLLUX_ONLY = {"workers", "worker-cpus", "net-driver", "per-core-endpoints",
 # What no log of a healthy server contains.
 ALARMS = re.compile(r"AddressSanitizer|ThreadSanitizer|LeakSanitizer|runtime error:|"
                     r"Assertion .* failed|BUG REPORT START")
+
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+PR_CAPBSET_DROP = 24
+CAP_SYS_RESOURCE = 24
+
+
+def keep_below(file_limit):
+    """Limits the calling process's descriptors for good: root could raise the limit again."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, file_limit)
+    if os.geteuid() == 0 and LIBC.prctl(PR_CAPBSET_DROP, CAP_SYS_RESOURCE, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
 
 
 class StartFailed(Exception):
@@ -119,16 +132,12 @@ class Server:
         self.arguments += directive_arguments(chosen)
         self.output_path = os.path.join(self.directory, "output")
 
-        def limit():
-            if file_limit:
-                resource.setrlimit(resource.RLIMIT_NOFILE, file_limit)
-
         try:
             with open(self.output_path, "wb") as output:
                 self.process = subprocess.Popen(
                     self.arguments, stdin=subprocess.DEVNULL, stdout=output,
                     stderr=subprocess.STDOUT, env={**os.environ, **(env or {})},
-                    cwd=self.directory, preexec_fn=limit if file_limit else None)
+                    cwd=self.directory, preexec_fn=(lambda: keep_below(file_limit)) if file_limit else None)
             if wait:
                 self.wait_ready()
         except BaseException:

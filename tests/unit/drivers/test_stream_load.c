@@ -253,13 +253,26 @@ DRIVER_TEST(lets_paused_connections_hold_no_buffer)
     fixture_close(fixture);
 }
 
+/* As handle_echo; the bytes of a client that has reset its connection since may come with the poll
+ * that found it gone (Linux 6.1): then there is no room for a reply. */
+static void handle_echo_if_there(struct fixture *fixture, const struct stream_event *event,
+                                 struct fixture_conn *seen)
+{
+    size_t room;
+
+    if (event->kind == STREAM_BYTES &&
+        fixture->driver->reserve(fixture->stream, event->conn, event->len_bytes, &room) == NULL)
+        return;
+    handle_echo(fixture, event, seen);
+}
+
 DRIVER_TEST(survives_connections_that_come_and_go)
 {
     struct fixture *fixture = fixture_open(driver, NULL);
     struct linger at_once = {.l_onoff = 1, .l_linger = 0};
     unsigned closed = 0;
 
-    fixture->handle = handle_echo;
+    fixture->handle = handle_echo_if_there;
     fixture->arg = &closed;
     for (unsigned i = 0; i < 1000; i++) {
         int fd = fixture_connect_only(fixture);
