@@ -356,7 +356,9 @@ void dpdk_stop(struct dpdk *dpdk)
         if (dpdk->ports[i] != NULL)
             dpdk_port_close(dpdk->ports[i]);
     rte_eal_alarm_cancel(open_after_interrupt, dpdk);
-    rte_eal_cleanup();
+    /* No rte_eal_cleanup(): it frees and unmaps what EAL's interrupt thread still reads, for in
+     * 22.11 nobody ends that thread, and a port that closes has just woken it. The ports are closed
+     * and nothing of ours is in files, so the end of the process gives the rest back. */
     rte_openlog_stream(NULL);
     fclose(dpdk->stream);
     free(dpdk);
