@@ -11,6 +11,8 @@ probe of pollux-bench) and both sides had their core to themselves; others are d
 import argparse
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,6 +33,7 @@ CLIENTS = 50
 OWN_CORE = 0.95
 IDLE_CONNECTIONS = 100000
 FLOOD_RATE = 1000000
+FRAME_REQUESTS = 100000
 
 
 class Memif(Process):
@@ -49,6 +52,27 @@ class Memif(Process):
                 self.stop()
                 raise BenchError("%s does not start:\n%s" % (label, text))
             time.sleep(0.02)
+
+
+def frame_instructions(program, name, *flags):
+    """Instructions of a worker for each request, by callgrind (see frame.c)."""
+    with tempfile.TemporaryDirectory(prefix="pollux-bench-") as directory:
+        command = ["valgrind", "-q", "--tool=callgrind",
+                   "--callgrind-out-file=" + os.path.join(directory, "out"),
+                   "--toggle-collect=frames_received", "--toggle-collect=frames_sent",
+                   "--collect-atstart=yes", "--zero-before=frames_begin",
+                   "--dump-before=frames_end", program, "--requests", str(FRAME_REQUESTS), *flags]
+        done = subprocess.run(command + (["--set"] if name == "set" else []), capture_output=True,
+                              text=True)
+        if done.returncode != 0:
+            raise BenchError("%s: %s" % (program, done.stderr.strip()))
+        for entry in os.listdir(directory):
+            with open(os.path.join(directory, entry)) as profile:
+                text = profile.read()
+            if "--dump-before=frames_end" in text:
+                # Not "summary:", which counts what was before the zero as well.
+                return int(re.search(r"^totals: (\d+)", text, re.M).group(1)) / FRAME_REQUESTS
+    raise BenchError("callgrind wrote no profile of " + program)
 
 
 class Bypass:
@@ -234,7 +258,20 @@ class Bypass:
         figure.note("%.2f M SYNs a second; memory grew by %.1f MiB" % (
             flooded["flood_per_second"] / 1e6, grown / 2 ** 20))
 
+    def instructions(self):
+        """Deterministic to a fraction of a percent, so once is enough."""
+        if shutil.which("valgrind") is None:
+            self.say("no figure for instructions: apt-get install valgrind")
+            return
+        for name, must, aim in (("get", 3500, 2000), ("set", None, None)):
+            figure = self.figure("instructions-" + name, "%s from received frame to sent frame" %
+                                 name.upper(), "instructions", "lower", must, aim, relative=False)
+            figure.add("checksums in software", frame_instructions(self.options.frame, name))
+            figure.note("checksums by the device: %.0f" % frame_instructions(
+                self.options.frame, name, "--offload"))
+
     def run(self):
+        self.instructions()
         with Server("redis", self.options.redis, {self.options.server_core}) as redis, \
                 Server("uring", self.options.server, {self.options.server_core}) as uring:
             for server in (redis, uring):
@@ -254,6 +291,7 @@ def parse():
     parser.add_argument("--server-args", default="", help="more arguments for it over memif")
     parser.add_argument("--redis", default="/usr/bin/redis-server")
     parser.add_argument("--load", default=os.path.join(build, "tools/pollux-bench/pollux-bench"))
+    parser.add_argument("--frame", default=os.path.join(build, "tests/bench/bench_frame"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2, help="length of a run (2)")
     parser.add_argument("--tries", type=int, default=5, help="runs until one is clean (5)")

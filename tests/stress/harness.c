@@ -90,6 +90,8 @@ struct harness *harness_create(const struct harness_options *options)
     for (uint32_t i = 0; i < node->worker_count; i++)
         if (worker_create(&node->workers[i], node, i, -1) < 0)
             abort();
+    if (options->prepare != NULL)
+        options->prepare(node, options->arg);
     for (uint32_t i = 0; i < node->worker_count; i++)
         if (!options->threads)
             prepare(harness, node->workers[i]);

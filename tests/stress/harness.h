@@ -31,6 +31,9 @@ struct harness_options {
     uint64_t tear;               /* seed of the pieces in which bytes arrive; 0: whole */
     bool threads;                /* start the workers */
     int64_t now_unix_ms;         /* without threads: the wall clock stands still; 0: it does not */
+    void (*prepare)(struct node *node, void *arg); /* before the workers start: another driver,
+                                                    * say, with ports and listeners; or NULL */
+    void *arg;
 };
 
 struct harness {
