@@ -3,11 +3,14 @@
  * Layout:    buckets of one line: FLOWS_BUCKET slots of a 16-bit tag and a 32-bit index, and how
  *            many entries went past the bucket because it was full. The flows themselves stay with
  *            the caller, who compares the candidates; one in 6,000 is a false one.
- * Size:      fixed when made, for `capacity` entries: never rehashed, so no insertion takes long.
- *            Pages not yet used take no memory.
+ * Size:      fixed when made, for `capacity` entries, or growing up to that: a table twice as large
+ *            takes the entries over a few buckets an insertion, so none takes long, and both are
+ *            looked at until the old one is empty. (A fixed one for a million would be 16 MiB that
+ *            a few thousand entries, spread evenly, touch every page of.)
  * Ownership: the caller owns struct flows; it owns its buckets.
  * Threading: one worker.
- * Errors:    -ENOMEM when made, -ENOSPC for more than `capacity` entries. */
+ * Errors:    -ENOMEM when made, -ENOSPC for more than `capacity` entries, or when there is no
+ *            memory to grow. */
 #ifndef DATAPLANE_NET_FLOWS_H
 #define DATAPLANE_NET_FLOWS_H
 
@@ -35,16 +38,28 @@ struct flows_bucket {
 };
 _Static_assert(sizeof(struct flows_bucket) == 64, "a bucket is one cache line");
 
-struct flows {
+struct flows_table {
     struct flows_bucket *buckets;
     uint32_t mask; /* number of buckets - 1 */
-    uint32_t used, capacity;
-    void *memory; /* that the buckets lie in, on a line of their own each */
+    void *memory;  /* that the buckets lie in, on a line of their own each */
+};
+
+/* The hash that an entry was added with. */
+typedef uint64_t flows_hash_fn(const void *owner, uint32_t index);
+
+struct flows {
+    struct flows_table now, old; /* old: without buckets, unless its entries are being moved */
+    uint32_t used, capacity;     /* of both */
+    uint32_t moved;              /* buckets of the old one that are empty for good */
+    flows_hash_fn *hash;         /* NULL: it does not grow */
+    const void *owner;
 };
 
 /* Walks the entries that may be the flow of one hash. */
 struct flows_probe {
     const struct flows *flows;
+    const struct flows_table *table;
+    uint64_t hash;
     uint32_t home, bucket;
     uint16_t tag;
     uint16_t match; /* slots of this bucket not yet handed out */
@@ -52,15 +67,18 @@ struct flows_probe {
 
 /* `capacity`: 1 to FLOWS_CAPACITY_MAX. 0 or -ENOMEM. */
 int flows_init(struct flows *flows, uint32_t capacity);
+/* The same, small at first; `hash` gives the hash of an entry in the table, for `owner`. */
+int flows_init_growing(struct flows *flows, uint32_t capacity, flows_hash_fn *hash,
+                       const void *owner);
 void flows_fini(struct flows *flows);
 /* Adds an entry that is not there yet. 0 or -ENOSPC. */
 int flows_insert(struct flows *flows, uint64_t hash, uint32_t index);
 /* Removes the entry; false: it is not there. An index stands in the table once at most. */
 bool flows_remove(struct flows *flows, uint64_t hash, uint32_t index);
 
-static inline uint32_t flows_home(const struct flows *flows, uint64_t hash)
+static inline uint32_t flows_home(const struct flows_table *table, uint64_t hash)
 {
-    return (uint32_t)hash & flows->mask;
+    return (uint32_t)hash & table->mask;
 }
 
 static inline uint16_t flows_tag(uint64_t hash)
@@ -72,7 +90,7 @@ static inline uint16_t flows_tag(uint64_t hash)
 
 static inline void flows_prefetch(const struct flows *flows, uint64_t hash)
 {
-    __builtin_prefetch(&flows->buckets[flows_home(flows, hash)]);
+    __builtin_prefetch(&flows->now.buckets[flows_home(&flows->now, hash)]);
 }
 
 /* The slots of a bucket that have this tag, as bits. */
@@ -96,16 +114,24 @@ static inline uint16_t flows_match(const struct flows_bucket *bucket, uint16_t t
 #endif
 }
 
-static inline struct flows_probe flows_find(const struct flows *flows, uint64_t hash)
+static inline struct flows_probe flows_probe_table(const struct flows *flows,
+                                                   const struct flows_table *table, uint64_t hash)
 {
-    uint32_t home = flows_home(flows, hash);
+    uint32_t home = flows_home(table, hash);
     uint16_t tag = flows_tag(hash);
 
     return (struct flows_probe){.flows = flows,
+                                .table = table,
+                                .hash = hash,
                                 .home = home,
                                 .bucket = home,
                                 .tag = tag,
-                                .match = flows_match(&flows->buckets[home], tag)};
+                                .match = flows_match(&table->buckets[home], tag)};
+}
+
+static inline struct flows_probe flows_find(const struct flows *flows, uint64_t hash)
+{
+    return flows_probe_table(flows, &flows->now, hash);
 }
 
 /* The next candidate, or FLOWS_NONE:
@@ -115,20 +141,22 @@ static inline struct flows_probe flows_find(const struct flows *flows, uint64_t 
  * The table may not change in between. */
 static inline uint32_t flows_next(struct flows_probe *probe)
 {
-    const struct flows_bucket *bucket = &probe->flows->buckets[probe->bucket];
-
     while (probe->match == 0) {
-        uint32_t next = (probe->bucket + 1) & probe->flows->mask;
+        const struct flows_table *table = probe->table;
+        uint32_t next = (probe->bucket + 1) & table->mask;
 
-        if (bucket->passed == 0 || next == probe->home)
+        if (table->buckets[probe->bucket].passed != 0 && next != probe->home) {
+            probe->bucket = next;
+            probe->match = flows_match(&table->buckets[next], probe->tag);
+        } else if (table == &probe->flows->now && probe->flows->old.buckets != NULL) {
+            *probe = flows_probe_table(probe->flows, &probe->flows->old, probe->hash);
+        } else {
             return FLOWS_NONE;
-        probe->bucket = next;
-        bucket = &probe->flows->buckets[probe->bucket];
-        probe->match = flows_match(bucket, probe->tag);
+        }
     }
     unsigned slot = (unsigned)__builtin_ctz(probe->match);
     probe->match &= (uint16_t)(probe->match - 1);
-    return bucket->indices[slot];
+    return probe->table->buckets[probe->bucket].indices[slot];
 }
 
 #endif

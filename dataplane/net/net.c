@@ -114,12 +114,19 @@ static int init_link(struct net *net)
     return status;
 }
 
+static uint64_t conn_hash(const void *owner, uint32_t index)
+{
+    const struct net *net = owner;
+
+    return net_flow_hash(&net->key, &net->conns[index].flow);
+}
+
 static int init_tables(struct net *net)
 {
     const struct net_options *own = &net->options;
     int status;
 
-    if ((status = flows_init(&net->flows, own->connections_max)) < 0)
+    if ((status = flows_init_growing(&net->flows, own->connections_max, conn_hash, net)) < 0)
         return status;
     if ((status = syncache_init(&net->syncache, own->half_open_max, &net->key)) < 0)
         goto no_syncache;

@@ -55,19 +55,18 @@ static void begin(uint32_t capacity)
 static void check_empty(void)
 {
     cr_assert_eq(model.flows.used, 0);
-    for (uint32_t i = 0; i <= model.flows.mask; i++) {
-        cr_assert_eq(model.flows.buckets[i].passed, 0);
-        cr_assert_eq(flows_match(&model.flows.buckets[i], 0), (1 << FLOWS_BUCKET) - 1);
+    for (uint32_t i = 0; i <= model.flows.now.mask; i++) {
+        cr_assert_eq(model.flows.now.buckets[i].passed, 0);
+        cr_assert_eq(flows_match(&model.flows.now.buckets[i], 0), (1 << FLOWS_BUCKET) - 1);
     }
     flows_fini(&model.flows);
 }
 
 /* `hash_of` bits decide how badly hashes collide. */
-static void trial(uint32_t capacity, uint64_t hash_mask, unsigned steps, uint64_t seed_number)
+static void run_trial(uint32_t capacity, uint64_t hash_mask, unsigned steps, uint64_t seed_number)
 {
     struct seed seed = seed_new(seed_number);
 
-    begin(capacity);
     for (unsigned step = 0; step < steps; step++) {
         uint32_t index = (uint32_t)seed_below(&seed, capacity);
 
@@ -87,6 +86,65 @@ static void trial(uint32_t capacity, uint64_t hash_mask, unsigned steps, uint64_
         cr_assert(found(model.hashes[index], index));
         drop(index);
     }
+    check_empty();
+}
+
+static uint64_t hash_of(const void *owner, uint32_t index)
+{
+    const struct model *own = owner;
+
+    cr_assert(index < ENTRIES_MAX && own->there[index], "asked for one that is not there");
+    return own->hashes[index];
+}
+
+static void begin_growing(uint32_t capacity)
+{
+    memset(&model, 0, sizeof(model));
+    cr_assert_eq(flows_init_growing(&model.flows, capacity, hash_of, &model), 0);
+}
+
+static void trial(uint32_t capacity, uint64_t hash_mask, unsigned steps, uint64_t seed_number)
+{
+    begin(capacity);
+    run_trial(capacity, hash_mask, steps, seed_number);
+    begin_growing(capacity);
+    run_trial(capacity, hash_mask, steps, seed_number);
+}
+
+/* From a small table to the largest, every entry found at each size and in the midst of moving;
+ * the old table is gone long before the next is needed. */
+Test(flows, grow_without_losing_anybody)
+{
+    struct seed seed = seed_new(6);
+    unsigned sizes = 0, moving = 0;
+
+    begin_growing(ENTRIES_MAX);
+    uint32_t mask = model.flows.now.mask;
+    cr_assert_lt(mask, ENTRIES_MAX / 10, "nothing to grow");
+    for (uint32_t i = 0; i < ENTRIES_MAX; i++) {
+        bool moved = model.flows.old.buckets != NULL;
+        add(seed_next(&seed), i);
+        if (model.flows.now.mask != mask) {
+            cr_assert_not(moved, "two moves at once at %u", i);
+            mask = model.flows.now.mask;
+            sizes++;
+        }
+        moving += model.flows.old.buckets != NULL;
+        uint32_t other = (uint32_t)seed_below(&seed, i + 1);
+        cr_assert(found(model.hashes[other], other), "entry %u of %u, seed %llu", other, i,
+                  (unsigned long long)seed.start);
+        if (i % 3 == 0) {
+            drop(other);
+            add(seed_next(&seed), other);
+        }
+    }
+    cr_assert(sizes > 0 && moving > 0);
+    for (uint32_t i = 0; i < ENTRIES_MAX; i++)
+        cr_assert(found(model.hashes[i], i));
+    cr_assert_eq(flows_insert(&model.flows, 1, 0), -ENOSPC);
+    for (uint32_t i = 0; i < ENTRIES_MAX; i++)
+        drop(i);
+    cr_assert_null(model.flows.old.buckets, "the old table is not given back");
     check_empty();
 }
 
@@ -128,7 +186,7 @@ Test(flows, take_no_more_than_their_capacity)
 Test(flows, a_search_ends_when_every_bucket_was_passed)
 {
     begin(14);
-    cr_assert_eq(model.flows.mask, 1);
+    cr_assert_eq(model.flows.now.mask, 1);
     for (uint32_t i = 0; i < 11; i++) /* bucket 0, the last one in bucket 1 */
         add((uint64_t)(i + 2) << 48, i);
     for (uint32_t i = 0; i < 8; i++)
@@ -138,7 +196,7 @@ Test(flows, a_search_ends_when_every_bucket_was_passed)
             add((uint64_t)(i + 100) << 48 | 1, i);
     add((uint64_t)150 << 48 | 1, 11);
     add((uint64_t)151 << 48 | 1, 12);
-    cr_assert(model.flows.buckets[0].passed > 0 && model.flows.buckets[1].passed > 0);
+    cr_assert(model.flows.now.buckets[0].passed > 0 && model.flows.now.buckets[1].passed > 0);
     cr_assert_not(found((uint64_t)999 << 48, 0));
     cr_assert_not(found((uint64_t)999 << 48 | 1, 0));
     for (uint32_t i = 0; i < 13; i++)
