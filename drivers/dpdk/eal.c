@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <rte_alarm.h>
 #include <rte_eal.h>
@@ -23,6 +25,7 @@ enum {
     EAL_MEMORY_MB = 32,  /* EAL's own and that of drivers */
     PACKET_BYTES = 2560, /* of memory for each packet, with the pool's bookkeeping */
     MEGABYTE = 1024 * 1024,
+    PARK_LOOKS_MAX = 30000, /* of 0.1 ms: longer than it may wait for a gate */
 };
 
 /* ---- the log ---- */
@@ -348,6 +351,32 @@ fail:
     return result;
 }
 
+/* On the interrupt thread: there it stays, until the process ends. */
+static void park_here(void *arg)
+{
+    struct dpdk *dpdk = arg;
+
+    atomic_store_explicit(&dpdk->parked, true, memory_order_release);
+    for (;;)
+        pause();
+}
+
+/* Memif peers come and go while we end, and the interrupt thread logs that to our stream. False: it
+ * does not come, and may be anywhere. */
+static bool park_interrupts(struct dpdk *dpdk)
+{
+    const struct timespec pause = {.tv_nsec = 100000};
+
+    if (rte_eal_alarm_set(1, park_here, dpdk) != 0)
+        return false;
+    for (int i = 0; i < PARK_LOOKS_MAX; i++) {
+        if (atomic_load_explicit(&dpdk->parked, memory_order_acquire))
+            return true;
+        nanosleep(&pause, NULL);
+    }
+    return false;
+}
+
 void dpdk_stop(struct dpdk *dpdk)
 {
     if (dpdk == NULL)
@@ -359,6 +388,8 @@ void dpdk_stop(struct dpdk *dpdk)
     /* No rte_eal_cleanup(): it frees and unmaps what EAL's interrupt thread still reads, for in
      * 22.11 nobody ends that thread, and a port that closes has just woken it. The ports are closed
      * and nothing of ours is in files, so the end of the process gives the rest back. */
+    if (!park_interrupts(dpdk))
+        return; /* what it may still use stays, too */
     rte_openlog_stream(NULL);
     fclose(dpdk->stream);
     free(dpdk);

@@ -53,6 +53,7 @@ struct dpdk {
     bool starting;        /* lines go to last_line only */
     int memif_logtype;    /* of lines of the memif driver, -1 without it */
     bool interrupt_holds; /* the interrupt thread has closed the gate; only it reads this */
+    _Atomic bool parked;  /* the interrupt thread does nothing any more */
     unsigned packets_per_queue;
     char last_line[DPDK_LINE_MAX]; /* latest error that DPDK logged while starting or opening */
     struct gate gate;
