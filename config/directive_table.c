@@ -169,6 +169,7 @@ const struct directive directives[] = {
     {ROW("dpdk-gateway", LIST, ""), .flags = START | MULTI, AT(dpdk_gateway)},
     {ROW("dpdk-mtu", INT, "1500"), .flags = START, AT(dpdk_mtu),
      RANGE(CONFIG_MTU_MIN, CONFIG_MTU_MAX)},
+    {ROW("dpdk-queues", INT, "0"), .flags = START, AT(dpdk_queues), RANGE(0, 64)},
     {ROW("dpdk-kernel-path", ENUM, "no"), .flags = START, AT(dpdk_kernel_path),
      .choices = kernel_paths},
     {ROW("dpdk-idle", INT, "0"), .flags = START, AT(dpdk_idle), RANGE(0, 1000000000)},

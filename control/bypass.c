@@ -59,13 +59,35 @@ static int open_kernel_side(struct bypass *bypass, const struct config *config, 
     return kernel_side_open(&bypass->kernel, config, workers, info.mac, info.mtu, log);
 }
 
+/* Frames come to the wrong queue only where there are several. */
+static int start_steering(struct bypass *bypass, const struct config *config, unsigned workers,
+                          struct log *log)
+{
+    struct dpdk_port_info info;
+
+    dpdk_port_info(bypass->port, &info);
+    if (info.queues == 1)
+        return 0;
+    bypass->steering = steer_create(config, workers, info.queues);
+    return bypass->steering == NULL ? refuse(log, "no memory to steer frames") : 0;
+}
+
+/* Queue pairs to ask for. */
+static unsigned wanted_queues(const struct config *config, unsigned workers)
+{
+    unsigned limit = config->dpdk_queues != 0 ? (unsigned)config->dpdk_queues : DPDK_QUEUES_MAX;
+
+    return workers < limit ? workers : limit;
+}
+
 int bypass_start(struct bypass *bypass, const struct config *config, unsigned workers,
                  struct log *log)
 {
     const char *spec = config->dpdk_port;
+    unsigned queues = wanted_queues(config, workers);
     char args[ARGS_MAX], error[DPDK_ERROR_MAX];
     struct dpdk_options options = {
-        .specs = &spec, .spec_count = 1, .queues = workers, .args = args, .log = log};
+        .specs = &spec, .spec_count = 1, .queues = queues, .args = args, .log = log};
 
     if (check(config, log) < 0)
         return -1;
@@ -73,15 +95,22 @@ int bypass_start(struct bypass *bypass, const struct config *config, unsigned wo
         return refuse(log, "dpdk-args is too long");
     if (dpdk_start(&bypass->dpdk, &options, error) < 0)
         return refuse(log, error);
-    if (dpdk_port_open(bypass->dpdk, spec, workers, (unsigned)config->dpdk_mtu, &bypass->port,
+    if (dpdk_port_open(bypass->dpdk, spec, queues, (unsigned)config->dpdk_mtu, &bypass->port,
                        error) < 0)
         return refuse(log, error);
     if (open_kernel_side(bypass, config, workers, log) < 0)
         return -1;
-    if (config->per_core_endpoints == 0 || workers == 1)
-        return 0;
-    bypass->steering = steer_create(config, workers);
-    return bypass->steering == NULL ? refuse(log, "no memory to steer per-core ports") : 0;
+    return start_steering(bypass, config, workers, log);
+}
+
+unsigned bypass_networked(const struct bypass *bypass, unsigned workers)
+{
+    struct dpdk_port_info info;
+
+    if (bypass->port == NULL)
+        return workers;
+    dpdk_port_info(bypass->port, &info);
+    return info.queues;
 }
 
 void bypass_give_queues(const struct bypass *bypass, struct node *node)
@@ -91,13 +120,31 @@ void bypass_give_queues(const struct bypass *bypass, struct node *node)
     node->packet_port = bypass->port;
     node->steering = bypass->steering;
     node->kernel_path = bypass->kernel.path;
-    for (uint32_t i = 0; i < node->worker_count; i++) {
-        struct packet_port *queue = dpdk_queue(bypass->port, i);
-        node->workers[i]->port =
-            bypass->steering == NULL ? queue : steer_port(bypass->steering, i, queue);
+    for (uint32_t i = 0; i < node->network_count; i++) {
+        node->workers[i]->port = dpdk_queue(bypass->port, i);
+        if (bypass->steering != NULL)
+            steer_port(bypass->steering, i, node->workers[i]->port);
         if (bypass->kernel.path != NULL)
             node->workers[i]->kernel = kernel_path_port(bypass->kernel.path, i);
     }
+}
+
+/* Workers that got no queue, and what would give them one. */
+static void log_workers_without(const struct config *config, const struct dpdk_port_info *info,
+                                struct log *log)
+{
+    unsigned workers = (unsigned)config->workers, without = workers - info->queues;
+
+    if (without == 0)
+        return;
+    log_write(log, LOG_LEVEL_WARNING,
+              "Port %s has %u queue pair%s for %u workers: %u without network serve%s their slots "
+              "for the others; set workers %u, or more queues: %s",
+              info->name, info->queues, info->queues == 1 ? "" : "s", workers, without,
+              without == 1 ? "s" : "", info->queues,
+              config->dpdk_queues != 0 && config->dpdk_queues <= (int64_t)info->queues
+                  ? "dpdk-queues 0"
+                  : dpdk_queues_remedy(info->driver));
 }
 
 void bypass_log(const struct bypass *bypass, const struct config *config, struct log *log)
@@ -116,6 +163,7 @@ void bypass_log(const struct bypass *bypass, const struct config *config, struct
               info.name, info.driver, info.mac[0], info.mac[1], info.mac[2], info.mac[3],
               info.mac[4], info.mac[5], info.mtu, info.queues, info.queues == 1 ? "" : "s",
               link.up ? "up" : "down", addresses);
+    log_workers_without(config, &info, log);
     if (bypass->kernel.path != NULL)
         log_write(log, LOG_LEVEL_NOTICE,
                   "Interface %s takes to the kernel what is not for the workers",

@@ -19,13 +19,15 @@ struct steer_group;
 struct bypass {
     struct dpdk *dpdk;
     struct dpdk_port *port;
-    struct steer_group *steering; /* per-core-endpoints without flow rules; else NULL */
+    struct steer_group *steering; /* of frames between queues; NULL: there is one */
     struct kernel_side kernel;    /* dpdk-kernel-path; else closed */
 };
 
 /* Checks the directives, starts DPDK and opens `dpdk-port` with a queue pair for each worker. */
 int bypass_start(struct bypass *bypass, const struct config *config, unsigned workers,
                  struct log *log);
+/* How many of the workers have a queue, or `workers` without a bypass: the first so many. */
+unsigned bypass_networked(const struct bypass *bypass, unsigned workers);
 /* Before the workers' threads start. */
 void bypass_give_queues(const struct bypass *bypass, struct node *node);
 /* What the port is, for the operator. */

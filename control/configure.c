@@ -109,6 +109,14 @@ struct round {
     sem_t done; /* of the first one */
 };
 
+/* A worker without a network leaves its own port to another, and the common one to all that have. */
+static bool is_for(const struct worker *worker, const struct listener *listener)
+{
+    if (!listener_is_core(listener->id))
+        return listener->worker == worker->index;
+    return node_network_worker(worker->node, listener->worker) == worker->index;
+}
+
 static void listen_there(void *runner, struct task *task)
 {
     struct round *round = (struct round *)task;
@@ -117,7 +125,7 @@ static void listen_there(void *runner, struct task *task)
 
     for (unsigned i = 0; i < listeners->count && round->result == 0; i++) {
         struct listener *listener = &listeners->items[i];
-        if (listener->worker != worker->index)
+        if (!is_for(worker, listener))
             continue;
         round->result =
             worker_listen(worker, listener->fd, listener->port, listener->id, listener->hand_over);

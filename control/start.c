@@ -147,6 +147,7 @@ static struct node *make_node(struct control *control)
     node->config = config;
     node->log = control->log;
     node->worker_count = (uint32_t)config->workers;
+    node->network_count = bypass_networked(&control->bypass, node->worker_count);
     node->database_count = (uint32_t)config->databases;
     node->connections_max = connections_max(config);
     node->commands = command_index_create();

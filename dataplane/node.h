@@ -38,6 +38,7 @@ struct node {
     struct log *log; /* NULL in tests without one */
     struct worker *workers[WORKERS_MAX];
     uint32_t worker_count;
+    uint32_t network_count; /* of workers with a network; the ports of others are served by these */
     uint32_t database_count;
     uint64_t hash_seed;
     struct clock_tsc tsc;
@@ -125,6 +126,12 @@ static inline uint32_t node_core_port(const struct node *node, uint32_t worker)
     int64_t base = node->config->per_core_port_base;
 
     return (uint32_t)(base != 0 ? base : node->config->port + 1) + worker;
+}
+
+/* Who listens on a worker's port: itself, or, if it has no network, one that has. */
+static inline uint32_t node_network_worker(const struct node *node, uint32_t worker)
+{
+    return worker < node->network_count ? worker : worker % node->network_count;
 }
 
 static inline uint32_t node_owner(const struct node *node, uint32_t slot)

@@ -29,6 +29,9 @@ enum packet_flag {
     PACKET_TX_TCP_CHECKSUM = 8, /* ... and TCP's; its field holds the pseudo-header's sum */
     PACKET_VLAN = 16,           /* `vlan` holds a tag that is not (received) or not yet (sent) in
                                  * the frame */
+    PACKET_CHECKSUM_FLAGS = PACKET_CHECKSUM_GOOD | PACKET_CHECKSUM_BAD,
+    PACKET_SEEN_SHIFT = 8, /* received: in the upper bits, of how many queues the holders have seen
+                            * it and have no connection for it; see `lost` */
 };
 
 struct packet {
@@ -79,6 +82,12 @@ struct packet_port_ops {
     bool (*shared)(const struct packet *packet);
     /* Free packets in the pool, about. */
     unsigned (*available)(const struct packet_port *port);
+    /* NULL, or for a received segment of no connection here, while the card may bring segments to
+     * another queue than those before: true: it was copied to who may have the connection, or
+     * dropped; false: nobody has it. The packet stays the caller's. */
+    bool (*lost)(struct packet_port *port, const struct packet *packet);
+    /* With `lost`: the connection of a segment that others had seen before is here. */
+    void (*found)(struct packet_port *port, const struct packet *packet);
 };
 
 static inline unsigned packet_receive(struct packet_port *port, struct packet **packets,
@@ -116,6 +125,22 @@ static inline bool packet_shared(const struct packet_port *port, const struct pa
 static inline unsigned packet_available(const struct packet_port *port)
 {
     return port->ops->available(port);
+}
+
+/* Others have looked for its connection. */
+static inline bool packet_seen(const struct packet *packet)
+{
+    return packet->flags >> PACKET_SEEN_SHIFT != 0;
+}
+
+static inline bool packet_lost(struct packet_port *port, const struct packet *packet)
+{
+    return port->ops->lost != NULL && port->ops->lost(port, packet);
+}
+
+static inline void packet_found(struct packet_port *port, const struct packet *packet)
+{
+    port->ops->found(port, packet);
 }
 
 /* Bytes of the frame, with what is pinned elsewhere. */

@@ -35,6 +35,9 @@ static const struct figure steering_figures[] = {
     {"taken_over", offsetof(struct steer_counters, taken_over)},
     {"steering_dropped", offsetof(struct steer_counters, dropped)},
     {"steering_no_packet", offsetof(struct steer_counters, no_packet)},
+    {"passed_on", offsetof(struct steer_counters, passed_on)},
+    {"found", offsetof(struct steer_counters, found)},
+    {"walks_limited", offsetof(struct steer_counters, walks_limited)},
 };
 
 /* In struct kernel_counters. */
@@ -60,28 +63,51 @@ static const struct figure stack_figures[] = {
     {                                                                                              \
 #field, offsetof(struct net_counters, field)                                               \
     }
-    FIGURE(rx_malformed),      FIGURE(rx_bad_checksum),
-    FIGURE(rx_fragments),      FIGURE(rx_not_ours),
-    FIGURE(rx_other),          FIGURE(rx_stray),
-    FIGURE(rx_outside_window), FIGURE(rx_duplicate),
-    FIGURE(rx_out_of_order),   FIGURE(rx_out_of_order_dropped),
-    FIGURE(rx_no_memory),      FIGURE(tx_no_packet),
-    FIGURE(tx_queue_full),     FIGURE(tx_segments),
-    FIGURE(tx_retransmits),    FIGURE(tx_acks),
-    FIGURE(tx_resets),         FIGURE(tx_probes),
-    FIGURE(resets_limited),    FIGURE(resets_received),
-    FIGURE(challenge_acks),    FIGURE(challenge_acks_limited),
-    FIGURE(paws_dropped),      FIGURE(bad_acks),
-    FIGURE(accepted),          FIGURE(closed),
-    FIGURE(aborted),           FIGURE(timed_out),
-    FIGURE(refused_full),      FIGURE(syns),
-    FIGURE(cookies_sent),      FIGURE(cookies_good),
-    FIGURE(cookies_bad),       FIGURE(time_wait_reused),
-    FIGURE(rto_fired),         FIGURE(tlp_sent),
-    FIGURE(fast_recoveries),   FIGURE(undos),
-    FIGURE(dsacks_sent),       FIGURE(icmp_soft),
-    FIGURE(icmp_too_big),      FIGURE(icmp_ignored),
-    FIGURE(connections),       FIGURE(half_open),
+    FIGURE(rx_malformed),
+    FIGURE(rx_bad_checksum),
+    FIGURE(rx_fragments),
+    FIGURE(rx_not_ours),
+    FIGURE(rx_other),
+    FIGURE(rx_stray),
+    FIGURE(rx_elsewhere),
+    FIGURE(rx_outside_window),
+    FIGURE(rx_duplicate),
+    FIGURE(rx_out_of_order),
+    FIGURE(rx_out_of_order_dropped),
+    FIGURE(rx_no_memory),
+    FIGURE(tx_no_packet),
+    FIGURE(tx_queue_full),
+    FIGURE(tx_segments),
+    FIGURE(tx_retransmits),
+    FIGURE(tx_acks),
+    FIGURE(tx_resets),
+    FIGURE(tx_probes),
+    FIGURE(resets_limited),
+    FIGURE(resets_received),
+    FIGURE(challenge_acks),
+    FIGURE(challenge_acks_limited),
+    FIGURE(paws_dropped),
+    FIGURE(bad_acks),
+    FIGURE(accepted),
+    FIGURE(closed),
+    FIGURE(aborted),
+    FIGURE(timed_out),
+    FIGURE(refused_full),
+    FIGURE(syns),
+    FIGURE(cookies_sent),
+    FIGURE(cookies_good),
+    FIGURE(cookies_bad),
+    FIGURE(time_wait_reused),
+    FIGURE(rto_fired),
+    FIGURE(tlp_sent),
+    FIGURE(fast_recoveries),
+    FIGURE(undos),
+    FIGURE(dsacks_sent),
+    FIGURE(icmp_soft),
+    FIGURE(icmp_too_big),
+    FIGURE(icmp_ignored),
+    FIGURE(connections),
+    FIGURE(half_open),
     FIGURE(time_wait),
 #undef FIGURE
 };
@@ -177,9 +203,11 @@ void info_network(struct call *call, struct report *report)
     if (port == NULL)
         return;
     device(port, report);
+    info_number(report, "network_workers_without_queue",
+                call->node->worker_count - call->node->network_count);
     if (call->node->kernel_path != NULL)
         kernel_side(call->node->kernel_path, report);
     (void)dpdk_port_xstats(port, extended, report); /* some devices have none */
-    for (uint32_t i = 0; i < call->node->worker_count; i++)
+    for (uint32_t i = 0; i < call->node->network_count; i++)
         queue_line(call->node->workers[i], port, report);
 }

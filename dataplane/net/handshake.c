@@ -308,14 +308,14 @@ void tcp_listen_segment(struct net *net, const struct net_listener *listener, st
     uint8_t flags = frame->flags;
 
     if (flags & TCP_RST) {
-        packet_release(net->port, packet);
-        return;
-    }
-    if (flags & TCP_ACK) {
+        (void)tcp_elsewhere(net, packet, frame);
+    } else if (flags & TCP_ACK) {
         if ((flags & TCP_SYN) == 0 && listen_ack(net, listener, packet, frame, hash))
             return;
-        net_count(&net->counters.rx_stray, 1);
-        tcp_refuse(net, frame);
+        if (!tcp_elsewhere(net, packet, frame)) {
+            net_count(&net->counters.rx_stray, 1);
+            tcp_refuse(net, frame);
+        }
     } else if ((flags & (TCP_SYN | TCP_FIN)) == TCP_SYN) {
         listen_syn(net, listener, frame, hash, last);
     }

@@ -46,6 +46,14 @@ static bool checksums_good(const struct packet *packet, const struct frame *fram
     return wire_checksums_good(frame);
 }
 
+bool tcp_elsewhere(struct net *net, const struct packet *packet, const struct frame *frame)
+{
+    if ((frame->flags & TCP_SYN) != 0 || !packet_lost(net->port, packet))
+        return false;
+    net_count(&net->counters.rx_elsewhere, 1);
+    return true;
+}
+
 /* A segment of a flow that has no connection block. */
 static void tcp_stray(struct net *net, struct packet *packet, const struct frame *frame,
                       uint64_t hash)
@@ -82,8 +90,10 @@ static void tcp_stray(struct net *net, struct packet *packet, const struct frame
         foreign(net, packet);
         return;
     }
-    net_count(&net->counters.rx_stray, 1);
-    tcp_refuse(net, frame);
+    if (!tcp_elsewhere(net, packet, frame)) {
+        net_count(&net->counters.rx_stray, 1);
+        tcp_refuse(net, frame);
+    }
     packet_release(net->port, packet);
 }
 

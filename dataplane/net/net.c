@@ -375,6 +375,16 @@ static struct net_conn *prefetch_conn(const struct net *net, uint64_t hash)
     return conn;
 }
 
+/* What the port says of a frame besides its bytes. */
+static void take_note(struct net *net, const struct packet *packet, struct frame *frame,
+                      uint64_t hash)
+{
+    if (packet->flags & PACKET_VLAN)
+        frame->vlan = packet->vlan & 0xfff;
+    if (packet_seen(packet) && net_lookup(net, &frame->flow, hash) != NULL)
+        packet_found(net->port, packet);
+}
+
 static void receive(struct net *net, struct packet **packets, unsigned count)
 {
     struct frame frames[NET_BURST];
@@ -393,8 +403,8 @@ static void receive(struct net *net, struct packet **packets, unsigned count)
         if (wire_parse(packets[i]->data, packets[i]->len, &frames[i]) == FRAME_TCP) {
             hashes[i] = net_flow_hash(&net->key, &frames[i].flow);
             flows_prefetch(&net->flows, hashes[i]);
-            if (packets[i]->flags & PACKET_VLAN)
-                frames[i].vlan = packets[i]->vlan & 0xfff;
+            if (packets[i]->flags & ~(uint32_t)PACKET_CHECKSUM_FLAGS)
+                take_note(net, packets[i], &frames[i], hashes[i]);
         }
     }
     /* Where they are many they are in no cache; a few are. */

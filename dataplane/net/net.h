@@ -23,7 +23,7 @@
 
 enum {
     NET_ADDRESSES_MAX = 16,    /* local addresses of a stack */
-    NET_LISTENERS_MAX = 64,    /* TCP ports listened on */
+    NET_LISTENERS_MAX = 264,   /* TCP ports listened on */
     NET_BURST = 32,            /* frames taken in one poll */
     NET_RESERVE_MAX = 16384,   /* largest contiguous room of net_reserve(), bytes */
     NET_PIN_BYTES_MIN = 16384, /* appended memory from this size on is sent where it lies */
@@ -68,7 +68,8 @@ struct net_options {
 struct net_counters {
     _Atomic uint64_t rx_frames, rx_bytes, tx_frames, tx_bytes; /* bytes: of frames */
     _Atomic uint64_t rx_tcp, rx_other, rx_malformed, rx_bad_checksum, rx_fragments, rx_not_ours;
-    _Atomic uint64_t rx_stray; /* TCP to no connection and no listener */
+    _Atomic uint64_t rx_stray;     /* TCP to no connection and no listener */
+    _Atomic uint64_t rx_elsewhere; /* to no connection here, given to another queue's worker */
     _Atomic uint64_t rx_out_of_order, rx_out_of_order_dropped, rx_duplicate, rx_outside_window;
     _Atomic uint64_t rx_no_memory;  /* dropped: no packet or memory to keep it */
     _Atomic uint64_t tx_no_packet;  /* put off: the packet pool was empty */

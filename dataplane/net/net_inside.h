@@ -193,6 +193,9 @@ struct net_conn *net_lookup(const struct net *net, const struct net_flow *flow, 
  * began, or NULL. */
 void net_input(struct net *net, struct packet *packet, const struct frame *frame, uint64_t hash,
                struct net_conn *likely);
+/* Whether a segment of no connection, other than a SYN, was passed on to the worker of another queue
+ * that may have one; the packet stays the caller's. */
+bool tcp_elsewhere(struct net *net, const struct packet *packet, const struct frame *frame);
 
 /* ---- input_segment.c: a segment for a connection; takes the packet's reference ---- */
 void tcp_segment(struct net *net, struct net_conn *conn, struct packet *packet,

@@ -1,6 +1,7 @@
 #include "dataplane/net/steer.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,8 +11,12 @@ enum {
     IPV4_PROTOCOL = 9, /* places of bytes in headers */
     IPV6_NEXT = 6,
     IPV4_FRAGMENT = 6,
+    IPV4_SOURCE = 12,
+    IPV6_SOURCE = 8,
     FRAGMENTED = 0x3fff, /* more fragments, or an offset */
     NOBODY = -1,
+    BY_HINT = 0xff, /* instead of the number of workers that have seen a frame */
+    HINT_WORKER_BITS = 8,
 };
 
 /* One frame under way. */
@@ -28,23 +33,30 @@ struct steer_ring {
 };
 
 struct steered {
-    struct packet_port base; /* first */
-    struct packet_port_ops ops;
+    struct packet_port_ops ops;        /* the queue's, while it is in the group */
+    const struct packet_port_ops *own; /* the queue's before and after */
     struct packet_port *queue;
     struct steer_group *group;
     unsigned index, next; /* next: whose ring is looked at first */
+    unsigned walks;       /* begun since the last poll */
     struct steer_counters counters;
     _Alignas(64) _Atomic uint64_t senders[2]; /* bits: whose rings may hold frames for us */
 };
 
 struct steer_group {
     const struct config *config;
-    unsigned count;
+    unsigned workers, count; /* count: of those with a queue, who alone are in the group */
+    bool core_ports;
+    _Atomic bool by_card, passes_on;
     struct steer_ring *_Atomic *rings; /* [from * count + to] */
     struct steered *ports;
+    /* By flow: who has the connection, plus one, below other bits of the flow's hash. A wrong one
+     * costs a detour. */
+    _Atomic uint32_t hints[STEER_HINTS];
 };
 
 _Static_assert((int)CONFIG_WORKERS_MAX <= 128, "a bit for each worker in two words");
+_Static_assert((int)CONFIG_WORKERS_MAX < (int)BY_HINT, "a packet's flags count all workers");
 
 static void add(_Atomic uint64_t *counter)
 {
@@ -52,9 +64,9 @@ static void add(_Atomic uint64_t *counter)
                           memory_order_relaxed);
 }
 
-static struct steered *steered_of(struct packet_port *port)
+static struct steered *steered_of(struct packet_port *queue)
 {
-    return (struct steered *)port;
+    return (struct steered *)((char *)(uintptr_t)queue->ops - offsetof(struct steered, ops));
 }
 
 /* ---- whose is it ----------------------------------------------------------------------------- */
@@ -67,41 +79,71 @@ static int64_t core_base(const struct config *config)
     return base != 0 ? base : atomic_load_explicit(&config->port, memory_order_relaxed) + 1;
 }
 
-/* The destination port of a frame that is plainly TCP, or -1: what is unusual (extension headers,
- * fragments) stays with who received it. */
-static int tcp_port(const struct packet *packet)
+/* Where in a frame its IP header and TCP's begin. */
+struct place {
+    uint32_t ip, tcp;
+    bool v6;
+};
+
+/* False: not plainly TCP. What is unusual (extension headers, fragments) stays with who received
+ * it. */
+static bool find_tcp(const struct packet *packet, struct place *place)
 {
     const uint8_t *bytes = packet->data;
     uint32_t len = packet->len, at = WIRE_ETHERNET_LEN;
 
     if (len < WIRE_ETHERNET_LEN + WIRE_VLAN_LEN)
-        return NOBODY;
+        return false;
     uint16_t type = wire_get16(bytes + 12);
     if (type == WIRE_VLAN) {
         type = wire_get16(bytes + 16);
         at += WIRE_VLAN_LEN;
     }
+    *place = (struct place){.ip = at, .v6 = type == WIRE_IPV6};
     if (type == WIRE_IPV4) {
         if (len < at + WIRE_IPV4_LEN || bytes[at + IPV4_PROTOCOL] != WIRE_TCP ||
             (wire_get16(bytes + at + IPV4_FRAGMENT) & FRAGMENTED) != 0)
-            return NOBODY;
+            return false;
         at += (bytes[at] & 15u) * 4;
     } else if (type == WIRE_IPV6) {
         if (len < at + WIRE_IPV6_LEN || bytes[at + IPV6_NEXT] != WIRE_TCP)
-            return NOBODY;
+            return false;
         at += WIRE_IPV6_LEN;
     } else {
-        return NOBODY;
+        return false;
     }
-    return len < at + 4 ? NOBODY : wire_get16(bytes + at + 2);
+    place->tcp = at;
+    return len >= at + 4;
 }
 
 /* Which worker a frame is for; `self` unless it is for another's own port. */
 static unsigned owner(const struct steered *port, const struct packet *packet, int64_t base)
 {
-    int64_t place = tcp_port(packet) - base;
+    const struct steer_group *group = port->group;
+    struct place place;
 
-    return place >= 0 && place < (int64_t)port->group->count ? (unsigned)place : port->index;
+    if (!find_tcp(packet, &place))
+        return port->index;
+    int64_t worker = wire_get16(packet->data + place.tcp + 2) - base;
+    if (worker < 0 || worker >= (int64_t)group->workers)
+        return port->index;
+    return worker < (int64_t)group->count ? (unsigned)worker : (unsigned)(worker % group->count);
+}
+
+/* The same for all segments of one direction of a flow, on every worker. */
+static uint32_t flow_hash(const struct packet *packet)
+{
+    struct place place;
+
+    if (!find_tcp(packet, &place))
+        return 0;
+    const uint8_t *addresses = packet->data + place.ip + (place.v6 ? IPV6_SOURCE : IPV4_SOURCE);
+    unsigned len = place.v6 ? 32 : 8;
+    uint64_t hash = (uint64_t)wire_get16(packet->data + place.tcp) << 16 |
+                    wire_get16(packet->data + place.tcp + 2);
+    for (unsigned i = 0; i < len; i += 2)
+        hash = (hash ^ wire_get16(addresses + i)) * UINT64_C(0x9e3779b97f4a7c15);
+    return (uint32_t)(hash >> 32);
 }
 
 /* ---- handing over ---------------------------------------------------------------------------- */
@@ -122,7 +164,9 @@ static struct steer_ring *ring_to(struct steered *port, unsigned to)
     return ring;
 }
 
-static void hand_over(struct steered *port, unsigned to, const struct packet *packet)
+/* `share`: how much of the ring it may fill. False: dropped and counted. */
+static bool hand_over(struct steered *port, unsigned to, const struct packet *packet,
+                      uint16_t flags, uint32_t share)
 {
     struct steer_ring *ring = ring_to(port, to);
     _Atomic uint64_t *senders = &port->group->ports[to].senders[port->index / 64];
@@ -130,23 +174,23 @@ static void hand_over(struct steered *port, unsigned to, const struct packet *pa
 
     if (ring == NULL || packet->len > PACKET_DATA_MAX) {
         add(&port->counters.dropped);
-        return;
+        return false;
     }
     uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
-    if (tail - atomic_load_explicit(&ring->head, memory_order_acquire) == STEER_RING) {
+    if (tail - atomic_load_explicit(&ring->head, memory_order_acquire) >= share) {
         add(&port->counters.dropped);
-        return;
+        return false;
     }
     struct steer_frame *frame = &ring->frames[tail % STEER_RING];
     frame->len = packet->len;
-    frame->flags = packet->flags;
+    frame->flags = flags;
     frame->vlan = packet->vlan;
     memcpy(frame->bytes, packet->data, packet->len);
     atomic_store_explicit(&ring->tail, tail + 1, memory_order_release);
     /* Stays set once set: a connection brings more than one frame. */
     if ((atomic_load_explicit(senders, memory_order_relaxed) & bit) == 0)
         atomic_fetch_or_explicit(senders, bit, memory_order_release);
-    add(&port->counters.handed_over);
+    return true;
 }
 
 /* ---- taking over ----------------------------------------------------------------------------- */
@@ -165,7 +209,7 @@ static unsigned take_from(struct steered *port, unsigned from, struct packet **p
     uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_acquire);
     for (; taken < max && head != tail; taken++, head++) {
         const struct steer_frame *frame = &ring->frames[head % STEER_RING];
-        struct packet *packet = packet_alloc(port->queue);
+        struct packet *packet = port->own->alloc(port->queue);
         if (packet == NULL) {
             add(&port->counters.no_packet);
             break;
@@ -200,69 +244,116 @@ static unsigned take_over(struct steered *port, struct packet **packets, unsigne
     return taken;
 }
 
-/* ---- a port of ports ------------------------------------------------------------------------- */
+/* ---- segments without a connection ----------------------------------------------------------- */
 
-static unsigned receive(struct packet_port *base, struct packet **packets, unsigned max)
+static _Atomic uint32_t *hint_of(struct steer_group *group, uint32_t hash)
 {
-    struct steered *port = steered_of(base);
-    int64_t first = core_base(port->group->config);
-    unsigned kept = take_over(port, packets, max / 2);
-    unsigned received = packet_receive(port->queue, packets + kept, max - kept),
-             end = kept + received;
+    return &group->hints[hash % STEER_HINTS];
+}
 
-    for (unsigned i = kept; i < end; i++) {
+/* Who has the connection of a flow, if somebody said so; else NOBODY. */
+static int hinted(struct steer_group *group, uint32_t hash)
+{
+    uint32_t hint = atomic_load_explicit(hint_of(group, hash), memory_order_relaxed);
+    uint32_t worker = hint & ((1u << HINT_WORKER_BITS) - 1);
+
+    return worker != 0 && worker <= group->count && (hint ^ hash) >> HINT_WORKER_BITS == 0
+               ? (int)worker - 1
+               : NOBODY;
+}
+
+static bool lost(struct packet_port *queue, const struct packet *packet)
+{
+    struct steered *port = steered_of(queue);
+    struct steer_group *group = port->group;
+    unsigned seen = packet->flags >> PACKET_SEEN_SHIFT, to = (port->index + 1) % group->count;
+    uint16_t flags = packet->flags & ((1u << PACKET_SEEN_SHIFT) - 1);
+    int known = NOBODY;
+
+    if (!atomic_load_explicit(&group->passes_on, memory_order_relaxed))
+        return false;
+    if (seen == BY_HINT)
+        seen = 0; /* the hint was wrong: round it goes */
+    else if (seen == 0)
+        known = hinted(group, flow_hash(packet));
+    if (seen + 1 >= group->count)
+        return false;
+    if (known != NOBODY && (unsigned)known != port->index) {
+        to = (unsigned)known;
+        seen = BY_HINT;
+    } else if (++seen == 1 && ++port->walks > STEER_WALKS_A_POLL) {
+        add(&port->counters.walks_limited);
+        return true;
+    }
+    if (hand_over(port, to, packet, (uint16_t)(flags | seen << PACKET_SEEN_SHIFT), STEER_RING / 2))
+        add(&port->counters.passed_on);
+    return true;
+}
+
+static void found(struct packet_port *queue, const struct packet *packet)
+{
+    struct steered *port = steered_of(queue);
+    uint32_t hash = flow_hash(packet), low = (1u << HINT_WORKER_BITS) - 1;
+
+    add(&port->counters.found);
+    atomic_store_explicit(hint_of(port->group, hash), (hash & ~low) | (port->index + 1),
+                          memory_order_relaxed);
+}
+
+/* ---- a queue in a group ---------------------------------------------------------------------- */
+
+/* Keeps of packets[from, end) what is this worker's, and hands over the rest. */
+static unsigned sort(struct steered *port, struct packet **packets, unsigned from, unsigned end)
+{
+    int64_t first = core_base(port->group->config);
+    unsigned kept = from;
+
+    for (unsigned i = from; i < end; i++) {
         unsigned to = owner(port, packets[i], first);
         if (to == port->index) {
             packets[kept++] = packets[i];
             continue;
         }
-        hand_over(port, to, packets[i]);
-        packet_release(port->queue, packets[i]);
+        if (hand_over(port, to, packets[i], packets[i]->flags, STEER_RING))
+            add(&port->counters.handed_over);
+        port->own->release(port->queue, packets[i]);
     }
     return kept;
 }
 
-static unsigned transmit(struct packet_port *port, struct packet *const *packets, unsigned count)
+static unsigned receive(struct packet_port *queue, struct packet **packets, unsigned max)
 {
-    return packet_transmit(steered_of(port)->queue, packets, count);
+    struct steered *port = steered_of(queue);
+    const struct steer_group *group = port->group;
+    unsigned taken = take_over(port, packets, max / 2);
+    unsigned end = taken + port->own->receive(queue, packets + taken, max - taken);
+
+    port->walks = 0;
+    if (!group->core_ports || atomic_load_explicit(&group->by_card, memory_order_relaxed))
+        return end;
+    return sort(port, packets, taken, end);
 }
 
-static struct packet *alloc(struct packet_port *port)
-{
-    return packet_alloc(steered_of(port)->queue);
-}
-
-static void hold(struct packet_port *port, struct packet *packet)
-{
-    packet_hold(steered_of(port)->queue, packet);
-}
-
-static void release(struct packet_port *port, struct packet *packet)
-{
-    packet_release(steered_of(port)->queue, packet);
-}
-
-static unsigned available(const struct packet_port *port)
-{
-    return packet_available(((const struct steered *)port)->queue);
-}
-
-struct steer_group *steer_create(const struct config *config, unsigned count)
+struct steer_group *steer_create(const struct config *config, unsigned workers, unsigned queues)
 {
     struct steer_group *group = calloc(1, sizeof *group);
 
-    assert(count > 0 && count <= CONFIG_WORKERS_MAX);
+    assert(queues > 0 && queues <= workers && workers <= CONFIG_WORKERS_MAX);
     if (group == NULL)
         return NULL;
     group->config = config;
-    group->count = count;
-    group->rings = calloc((size_t)count * count, sizeof *group->rings);
-    group->ports = aligned_alloc(64, count * sizeof *group->ports);
+    group->workers = workers;
+    group->count = queues;
+    group->core_ports = config->per_core_endpoints != 0;
+    group->rings = calloc((size_t)queues * queues, sizeof *group->rings);
+    group->ports = aligned_alloc(64, queues * sizeof *group->ports);
     if (group->rings == NULL || group->ports == NULL) {
-        steer_destroy(group);
+        free(group->rings);
+        free(group->ports);
+        free(group);
         return NULL;
     }
-    memset(group->ports, 0, count * sizeof *group->ports);
+    memset(group->ports, 0, queues * sizeof *group->ports);
     return group;
 }
 
@@ -270,27 +361,43 @@ void steer_destroy(struct steer_group *group)
 {
     if (group == NULL)
         return;
-    for (unsigned i = 0; group->rings != NULL && i < group->count * group->count; i++)
+    for (unsigned i = 0; i < group->count; i++)
+        if (group->ports[i].queue != NULL)
+            group->ports[i].queue->ops = group->ports[i].own;
+    for (unsigned i = 0; i < group->count * group->count; i++)
         free(atomic_load_explicit(&group->rings[i], memory_order_relaxed));
     free(group->rings);
     free(group->ports);
     free(group);
 }
 
-struct packet_port *steer_port(struct steer_group *group, unsigned index, struct packet_port *queue)
+void steer_port(struct steer_group *group, unsigned index, struct packet_port *queue)
 {
     struct steered *port = &group->ports[index];
 
-    *port = (struct steered){.base = *queue, .queue = queue, .group = group, .index = index};
-    port->ops = (struct packet_port_ops){.receive = receive,
-                                         .transmit = transmit,
-                                         .alloc = alloc,
-                                         .hold = hold,
-                                         .release = release,
-                                         .shared = queue->ops->shared, /* asks packets alone */
-                                         .available = available};
-    port->base.ops = &port->ops;
-    return &port->base;
+    if (port->queue == queue) /* a second start of the workers */
+        return;
+    *port = (struct steered){
+        .ops = *queue->ops, .own = queue->ops, .queue = queue, .group = group, .index = index};
+    port->ops.receive = receive;
+    port->ops.lost = lost;
+    port->ops.found = found;
+    queue->ops = &port->ops;
+}
+
+void steer_by_card(struct steer_group *group, bool does)
+{
+    atomic_store_explicit(&group->by_card, does, memory_order_relaxed);
+}
+
+void steer_table_changed(struct steer_group *group)
+{
+    atomic_store_explicit(&group->passes_on, true, memory_order_relaxed);
+}
+
+bool steer_passes_on(const struct steer_group *group)
+{
+    return atomic_load_explicit(&group->passes_on, memory_order_relaxed);
 }
 
 const struct steer_counters *steer_counters(const struct steer_group *group, unsigned index)

@@ -15,7 +15,7 @@
 #include "drivers/epoll/stream_epoll.h"
 
 enum {
-    SN_LISTENERS_MAX = 8,    /* ids of ports; two sets of two, and a change between them */
+    SN_LISTENERS_MAX = 264,  /* ids of ports: two sets of the common one and of all workers' */
     SN_KERNEL_LOOK_US = 200, /* how often unix sockets are looked at while frames come */
     SN_REST_MIN_US = 20,     /* between two looks at the port once it is quiet: first ... */
     SN_REST_MAX_US = 500,    /* ... and at most: that much latency is the price of resting */

@@ -62,14 +62,18 @@ void dpdk_stop(struct dpdk *dpdk);
 int dpdk_thread_register(void);
 void dpdk_thread_unregister(void);
 
-/* Opens and starts a port with `queues` queue pairs, received frames spread by a symmetric RSS hash
- * where the device can. `mtu` 0 is 1500, or less if the device allows no more. */
+/* Opens and starts a port with `queues` queue pairs, or as many as the device has if those are fewer
+ * (dpdk_port_info tells), received frames spread by a symmetric RSS hash where the device can. `mtu`
+ * 0 is 1500, or less if the device allows no more. */
 int dpdk_port_open(struct dpdk *dpdk, const char *spec, unsigned queues, unsigned mtu,
                    struct dpdk_port **port, char *error);
 void dpdk_port_close(struct dpdk_port *port);
 
 /* The queue pair of worker `index`; lives as long as the port. */
 struct packet_port *dpdk_queue(struct dpdk_port *port, unsigned index);
+
+/* What gives a port of this driver more queue pairs, in words that follow "more queues: ". */
+const char *dpdk_queues_remedy(const char *driver);
 
 /* What a port is; fixed once it is open. */
 struct dpdk_port_info {

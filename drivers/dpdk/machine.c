@@ -3,11 +3,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -236,6 +239,53 @@ static int check_memif(const struct dpdk_spec *spec, char *error)
     if (result == -ECONNREFUSED && S_ISSOCK(status.st_mode))
         unlink(path); /* left by a server that was killed: bind(2) would fail on it */
     return 0;
+}
+
+/* Those that net_af_xdp would count: combined ones; one where the driver names none. */
+static unsigned interface_queues(const char *name)
+{
+    struct ethtool_channels channels = {.cmd = ETHTOOL_GCHANNELS};
+    struct ifreq request = {.ifr_data = (char *)&channels};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), result;
+
+    if (fd < 0)
+        return 1;
+    snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+    result = ioctl(fd, SIOCETHTOOL, &request);
+    close(fd);
+    return result == 0 && channels.combined_count > 0 ? channels.combined_count : 1;
+}
+
+unsigned machine_queues(const struct dpdk_spec *spec, unsigned wanted)
+{
+    char name[IFNAMSIZ], first[16] = "0";
+    unsigned queues, start;
+
+    if (strcmp(spec->driver, "net_af_xdp") != 0 ||
+        !dpdk_spec_value(spec, "iface", name, sizeof(name)))
+        return wanted;
+    dpdk_spec_value(spec, "start_queue", first, sizeof(first));
+    start = (unsigned)strtoul(first, NULL, 10);
+    queues = interface_queues(name);
+    queues = queues > start ? queues - start : 1;
+    return queues < wanted ? queues : wanted;
+}
+
+const char *dpdk_queues_remedy(const char *driver)
+{
+    static const struct {
+        const char *driver, *remedy;
+    } rows[] = {
+        {"net_af_xdp", "ethtool -L INTERFACE combined N"},
+        {"net_af_packet", "qpairs=N in dpdk-port"},
+        {"net_virtio", "queues=N of the hypervisor's device"},
+        {"net_ena", "an instance type with more"},
+    };
+
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if (strcmp(driver, rows[i].driver) == 0)
+            return rows[i].remedy;
+    return "a device that has them";
 }
 
 int machine_check(const char *root, const struct dpdk_spec *spec, char *error)

@@ -22,6 +22,10 @@ uint64_t machine_free_hugepages(const char *root);
 int machine_check(const char *root, const struct dpdk_spec *spec, char *error);
 
 /* Whether a PCI device is driven by its kernel driver and DPDK side by side (NVIDIA). */
+/* How many of `wanted` queue pairs a port can have, as far as the machine tells before it is open:
+ * net_af_xdp refuses to start with more than its interface has. At least 1. */
+unsigned machine_queues(const struct dpdk_spec *spec, unsigned wanted);
+
 bool machine_is_bifurcated(const char *root, const struct dpdk_spec *spec);
 
 #endif

@@ -333,15 +333,16 @@ static int start(struct dpdk_port *port, char *error)
 
 /* ---- open and close ---- */
 
-static int enough_queues(struct dpdk_port *port, const struct rte_eth_dev_info *info, char *error)
+/* As many as the device has, if those are fewer than wanted. */
+static int settle_queues(struct dpdk_port *port, const struct rte_eth_dev_info *info, char *error)
 {
     unsigned most = RTE_MIN(info->max_rx_queues, info->max_tx_queues);
 
-    if (port->queue_count <= most)
-        return 0;
-    return fail(error, -ENOSPC,
-                "port %s: it has %u queue pairs, fewer than the %u workers; set: workers %u",
-                port->spec.name, most, port->queue_count, most);
+    if (most == 0)
+        return fail(error, -ENODEV, "port %s: it has no queue pair%s", port->spec.name,
+                    remedy(&port->spec));
+    port->queue_count = RTE_MIN(port->queue_count, most);
+    return 0;
 }
 
 static int open_device(struct dpdk_port *port, unsigned mtu, char *error)
@@ -351,7 +352,7 @@ static int open_device(struct dpdk_port *port, unsigned mtu, char *error)
 
     if (result != 0)
         return refused(port, result, "it does not say what it can", error);
-    result = enough_queues(port, &info, error);
+    result = settle_queues(port, &info, error);
     if (result == 0)
         result = configure(port, &info, port->queue_count, error);
     if (result == 0)
@@ -430,7 +431,7 @@ int dpdk_port_open(struct dpdk *dpdk, const char *spec, unsigned queues, unsigne
     result = dpdk_spec_parse(spec, &port->spec, error);
     if (result == 0)
         result = machine_check("", &port->spec, error);
-    if (result == 0 && ask_for_queues(&port->spec, queues) != 0)
+    if (result == 0 && ask_for_queues(&port->spec, machine_queues(&port->spec, queues)) != 0)
         result = fail(error, -ENOSPC, "port %s: its arguments are too long", port->spec.name);
     if (result == 0)
         result = attach(port, error);

@@ -17,20 +17,27 @@ struct world {
     struct packet_port *ports[WORKERS];
 };
 
-static struct world *begin(void)
+static struct world *begin_with(unsigned queues)
 {
-    static const char text[] = "port 6379\nper-core-port-base 7000\n";
+    static const char text[] = "port 6379\nper-core-endpoints yes\nper-core-port-base 7000\n";
     struct world *world = calloc(1, sizeof *world);
     struct load_error error;
 
     world->config = config_create();
     cr_assert_eq(load_text(world->config, "test", text, strlen(text), &error), 0);
-    world->group = steer_create(world->config, WORKERS);
+    world->group = steer_create(world->config, WORKERS, queues);
     for (unsigned i = 0; i < WORKERS; i++) {
         pair_port_init(&world->outside[i], &world->queues[i]);
-        world->ports[i] = steer_port(world->group, i, &world->queues[i].base);
+        world->ports[i] = &world->queues[i].base;
+        if (i < queues)
+            steer_port(world->group, i, world->ports[i]);
     }
     return world;
+}
+
+static struct world *begin(void)
+{
+    return begin_with(WORKERS);
 }
 
 static void end(struct world *world)
@@ -114,6 +121,52 @@ Test(steer, a_workers_port_reaches_it_from_every_queue)
     cr_assert_eq(steer_counters(world->group, 0)->handed_over, 4);
     cr_assert_eq(steer_counters(world->group, 0)->taken_over, 4);
     end(world);
+}
+
+Test(steer, the_port_of_a_worker_without_a_queue_is_served_by_one_that_has)
+{
+    struct world *world = begin_with(2);
+    uint32_t seq = 0;
+
+    for (unsigned from = 0; from < 2; from++) {
+        arrive(world, from, "10.9.0.1", BASE + 2, 10 + from);
+        if (from != 0)
+            cr_assert_eq(take(world, from, &seq), 0);
+        cr_assert_eq(take(world, 0, &seq), 1);
+        cr_assert_eq(seq, 10 + from);
+    }
+    end(world);
+}
+
+Test(steer, nobody_looks_at_frames_that_the_card_steers)
+{
+    struct world *world = begin();
+    uint32_t seq = 0;
+
+    steer_by_card(world->group, true);
+    arrive(world, 0, "10.9.0.1", BASE + 1, 1);
+    cr_assert_eq(take(world, 0, &seq), 1);
+    steer_by_card(world->group, false);
+    arrive(world, 0, "10.9.0.1", BASE + 1, 2);
+    cr_assert_eq(take(world, 0, &seq), 0);
+    cr_assert_eq(take(world, 1, &seq), 1);
+    end(world);
+}
+
+Test(steer, a_queue_is_as_before_once_the_group_has_ended)
+{
+    struct pair_port outside, queue;
+    struct config *config = config_create();
+
+    pair_port_init(&outside, &queue);
+    const struct packet_port_ops *ops = queue.base.ops;
+    struct steer_group *group = steer_create(config, 2, 2);
+    steer_port(group, 0, &queue.base);
+    cr_assert_neq(queue.base.ops, ops);
+    steer_port(group, 0, &queue.base); /* by workers that start again */
+    steer_destroy(group);
+    cr_assert_eq(queue.base.ops, ops);
+    config_destroy(config);
 }
 
 Test(steer, ports_beyond_the_workers_stay)

@@ -1,0 +1,158 @@
+#!/usr/bin/python3
+"""Fewer queues than workers: those without one own slots and serve them for the others.
+
+    queues.py --server build/polluxd [--drivers af_packet,af_xdp] [--only TEXT]
+
+Needs root (for namespaces of its own). The last line reads "N passed, N failed"; the exit status is 0
+only if nothing failed.
+"""
+import argparse
+import binascii
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import time
+import traceback
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from kernel_path import SECONDS, attempt  # noqa: E402
+from run import Client, Results, equal  # noqa: E402
+from topology import PORT, SERVER, Network, Server  # noqa: E402
+
+SLOTS, WORKERS = 16384, 3
+CORE_PORT = 7501
+KEYS = 600
+
+
+class PortClient(Client):
+    """A connection to a port of one's choice, whose replies may be arrays and numbers."""
+
+    def __init__(self, network, port=PORT):  # pylint: disable=super-init-not-called
+        self.socket = network.client.socket(socket.AF_INET)
+        self.socket.settimeout(SECONDS)
+        self.socket.connect((SERVER, port))
+        self.input = self.socket.makefile("rb")
+
+    def reply(self):
+        kind = self.input.peek(1)[:1]
+        if kind not in b"*%:":
+            return super().reply()
+        number = int(self.input.readline()[1:])
+        if kind == b":":
+            return number
+        return [self.reply() for _ in range(number * (2 if kind == b"%" else 1))]
+
+
+def owner(key):
+    return (binascii.crc_hqx(key.encode(), 0) % SLOTS) * WORKERS // SLOTS
+
+
+def keys_of(worker, count):
+    names = (f"key:{number}" for number in range(1 << 20))
+    return [name for name, _ in zip((n for n in names if owner(n) == worker), range(count))]
+
+
+def info(network, field, section="network"):
+    with Client(network) as client:
+        for line in client.call("INFO", section).decode().splitlines():
+            if line.startswith(field + ":"):
+                return line[len(field) + 1:]
+    raise AssertionError(f"INFO {section} has no {field}")
+
+
+# ---- cases ----
+
+
+def all_slots_by_the_common_port(network):
+    with PortClient(network) as client:
+        for number in range(KEYS):
+            equal(client.call("SET", f"key:{number}", number), b"OK", "SET")
+        equal(client.call("MGET", *[f"key:{n}" for n in range(KEYS)]),
+              [str(n).encode() for n in range(KEYS)], "MGET over all slots")
+        equal(client.call("DBSIZE"), KEYS, "DBSIZE")
+
+
+def every_worker_has_a_port_that_answers(network):
+    for worker in range(WORKERS):
+        with PortClient(network, CORE_PORT + worker) as client:
+            for key in keys_of(worker, 20):
+                equal(client.call("SET", key, worker), b"OK", f"SET at worker {worker}")
+                equal(client.call("GET", key), str(worker).encode(), f"GET at worker {worker}")
+            other = (worker + 1) % WORKERS
+            reply = client.call("GET", keys_of(other, 1)[0])
+            equal(reply.endswith(f"{SERVER}:{CORE_PORT + other}".encode()), True, reply)
+
+
+def announced_ports_are_those(network):
+    with PortClient(network) as client:
+        ranges = client.call("CLUSTER", "SLOTS")
+    equal([entry[2][1] for entry in ranges], [CORE_PORT + k for k in range(WORKERS)], "ports")
+    equal(sum(entry[1] - entry[0] + 1 for entry in ranges), SLOTS, "slots")
+
+
+def info_and_the_log_say_it(network):
+    equal(info(network, "network_queues"), "1", "network_queues")
+    equal(info(network, "network_workers_without_queue"), str(WORKERS - 1), "workers without")
+    text = network.polluxd.text()
+    lines = [line for line in text.splitlines() if "without network" in line]
+    equal(len(lines), 1, f"lines that say so, of\n{text}")
+    equal("set workers 1, or more queues: " in lines[0], True, lines[0])
+
+
+CASES = (all_slots_by_the_common_port, every_worker_has_a_port_that_answers,
+         announced_ports_are_those, info_and_the_log_say_it)
+
+
+# ---- running them ----
+
+
+OPTIONS = ["--workers", str(WORKERS), "--per-core-endpoints", "yes",
+           "--per-core-port-base", str(CORE_PORT)]
+
+
+def run_driver(driver, arguments, folder, results):
+    network, server = Network(driver), None
+    network.folder, network.control = folder, "cubic"
+    if driver == "af_packet":  # a veth pair has one queue for AF_XDP anyway
+        network.port_spec = lambda: "net_af_packet0,iface=s0,qpairs=1"
+    started = time.monotonic()
+    try:
+        server = network.polluxd = Server(arguments.server, network, folder, OPTIONS)
+        for case in CASES:
+            attempt(results, arguments, f"{driver}: {case.__name__.replace('_', ' ')}", case, network)
+        equal(server.end(), 0, "exit status")
+    except Exception:
+        results.note(f"{driver}: the server starts and ends", traceback.format_exc(), started)
+    finally:
+        if server is not None and server.process.poll() is None:
+            server.process.kill()
+            server.process.wait()
+        if results.failed and server is not None:
+            print(server.text())
+        network.end()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--server", required=True)
+    parser.add_argument("--drivers", default="af_packet,af_xdp")
+    parser.add_argument("--only", default="")
+    arguments = parser.parse_args()
+    arguments.server = os.path.abspath(arguments.server)
+    results = Results()
+    folder = tempfile.mkdtemp(prefix="pollux-queues-")
+    try:
+        for driver in arguments.drivers.split(","):
+            run_driver(driver, arguments, folder, results)
+    finally:
+        shutil.rmtree(folder)
+    print(f"{results.passed} passed, {results.failed} failed")
+    return 1 if results.failed or not results.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
