@@ -16,12 +16,23 @@ void batch_add(struct worker *worker, struct client *client, const char *data, s
 void batch_run(struct worker *worker);
 
 /* client.c */
-bool client_may_parse(struct client *client);
 bool client_output_full(struct client *client); /* then STREAM_DRAINED is asked for */
 bool client_keep(struct client *client, const char *data, size_t len_bytes);
 bool client_check_output(struct client *client); /* false: closed, over a limit or without memory */
 void client_resume_reading(struct client *client);
 void client_finish_half_closed(struct client *client);
 void clients_pause_check(struct worker *worker);
+
+/* Whether its next command may run. Little output presses nobody: it is counted once a batch. */
+static inline bool client_may_parse(struct client *client)
+{
+    const uint32_t stops = CLIENT_WAITING | CLIENT_UNWATCHING | CLIENT_PAUSED | CLIENT_CLOSED |
+                           CLIENT_CLOSE_AFTER_REPLY | CLIENT_OUTPUT_FULL;
+
+    if ((client->flags & stops) != 0)
+        return false;
+    return (client->conn != NULL && client->conn->pending_bytes <= OUTPUT_PRESSED_BYTES) ||
+           !client_output_full(client);
+}
 
 #endif

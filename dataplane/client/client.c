@@ -12,7 +12,7 @@ enum {
     /* Kept for a connection that waits (for a job, its turn); then reading pauses. */
     INPUT_WAITING_MAX_BYTES = 1 << 20,
     INPUT_ANONYMOUS_MAX_BYTES = 64 << 10, /* the same before authentication */
-    CRON_CLIENTS_MIN = 64, /* looked at in one cron, at least */
+    CRON_CLIENTS_MIN = 64,                /* looked at in one cron, at least */
     RESUMED_MIN =
         4, /* clients whose input goes on in one turn, also in a long one: mail does not starve them, ... */
     RESUMED_MAX = 64, /* ... and at most; then others have theirs */
@@ -347,13 +347,6 @@ void client_resume_reading(struct client *client)
     client->worker->driver->resume(client->worker->stream, client->conn);
 }
 
-bool client_may_parse(struct client *client)
-{
-    return (client->flags & (CLIENT_WAITING | CLIENT_UNWATCHING | CLIENT_PAUSED | CLIENT_CLOSED |
-                             CLIENT_CLOSE_AFTER_REPLY | CLIENT_OUTPUT_FULL)) == 0 &&
-           !client_output_full(client);
-}
-
 static size_t waiting_max_bytes(const struct client *client)
 {
     return client_is_anonymous(client) ? INPUT_ANONYMOUS_MAX_BYTES : INPUT_WAITING_MAX_BYTES;
@@ -615,6 +608,7 @@ bool client_check_output(struct client *client)
 {
     if (client->conn == NULL)
         return true;
+    count_output(client);
     if (client->reply.failed) { /* a reply is missing: what follows would be out of step */
         client_close(client, false);
         return false;

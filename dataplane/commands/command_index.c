@@ -60,9 +60,9 @@ static inline struct folded fold(const char *data, size_t len)
         return (struct folded){lower(load(data, 8)), lower(load(data + len - 8, 8))};
     if (len >= 4)
         return (struct folded){lower(load(data, 4)), lower(load(data + len - 4, 4))};
-    uint64_t word = 0;
-    for (size_t i = 0; i < len; i++)
-        word = word << 8 | (unsigned char)data[i];
+    /* One to three bytes: the first, the middle or last, and the last one. */
+    uint64_t word = (uint64_t)(unsigned char)data[0] | (uint64_t)(unsigned char)data[len / 2] << 8 |
+                    (uint64_t)(unsigned char)data[len - 1] << 16;
     return (struct folded){lower(word), 0};
 }
 

@@ -167,7 +167,7 @@ int net_create(struct net **made, const struct net_options *options)
         return status;
     }
     net->options.addresses = NULL; /* the link has its own copy */
-    net->now_us = net->options.clock_us(net->options.clock_arg);
+    net_read_clock(net);
     net->dirty_end = &net->dirty;
     net->ready_end = &net->ready;
     net->packets_total = packet_available(net->port);
@@ -473,7 +473,7 @@ unsigned net_poll(struct net *net)
     struct packet *packets[NET_BURST];
     unsigned count, timers;
 
-    net->now_us = net->options.clock_us(net->options.clock_arg);
+    net_read_clock(net);
     net_flush(net);
     release_spent(net);
     drop_foreign(net);

@@ -290,7 +290,7 @@ int net_connect(struct net *net, const struct net_endpoint *to, uint16_t local_p
         return -EINVAL;
     if (local == NULL)
         return -EADDRNOTAVAIL;
-    net->now_us = net->options.clock_us(net->options.clock_arg);
+    net_read_clock(net);
     flow.local = *local;
     status = choose_port(net, &flow, local_port, &hash);
     if (status < 0)

@@ -44,6 +44,7 @@ struct net_limit {
 struct net {
     struct packet_port *port;
     uint64_t now_us;                     /* of this poll */
+    uint32_t now_ms;                     /* the same, modulo 2^32 */
     struct net_conn *dirty, **dirty_end; /* owe an ACK or may send */
     struct net_conn *ready, **ready_end; /* have something to tell */
     struct packet *spent;                /* payload handed over, released at the next poll */
@@ -150,9 +151,15 @@ static inline void conn_ready(struct net *net, struct net_conn *conn)
     net->ready_end = &conn->ready_next;
 }
 
+static inline void net_read_clock(struct net *net)
+{
+    net->now_us = net->options.clock_us(net->options.clock_arg);
+    net->now_ms = (uint32_t)(net->now_us / 1000);
+}
+
 static inline uint32_t net_now_ms(const struct net *net)
 {
-    return (uint32_t)(net->now_us / 1000);
+    return net->now_ms;
 }
 
 /* ---- net.c ---- */

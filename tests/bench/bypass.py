@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Figures of the kernel bypass: polluxd with its own stack over memif, pollux-bench as its client.
 
-    bypass.py --server build/polluxd --load build/tools/pollux-bench/pollux-bench [--json FILE]
+    bypass.py [--build build] [--rounds 5] [--json FILE]
 
 One core each. A run counts only if the cores were near each other before and after it (the ring
 probe of pollux-bench) and both sides had their core to themselves; others are done again, up to
@@ -285,13 +285,14 @@ class Bypass:
 
 def parse():
     cores = sorted(os.sched_getaffinity(0))
-    build = os.path.join(ROOT, "build")
     parser = argparse.ArgumentParser(description="Measures the kernel bypass over memif.")
-    parser.add_argument("--server", default=os.path.join(build, "polluxd"))
+    parser.add_argument("--build", default=os.path.join(ROOT, "build"),
+                        help="the build whose programs are measured (build)")
+    parser.add_argument("--server", help="another polluxd than its")
     parser.add_argument("--server-args", default="", help="more arguments for it over memif")
     parser.add_argument("--redis", default="/usr/bin/redis-server")
-    parser.add_argument("--load", default=os.path.join(build, "tools/pollux-bench/pollux-bench"))
-    parser.add_argument("--frame", default=os.path.join(build, "tests/bench/bench_frame"))
+    parser.add_argument("--load", help="another pollux-bench than its")
+    parser.add_argument("--frame", help="another bench_frame than its")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2, help="length of a run (2)")
     parser.add_argument("--tries", type=int, default=5, help="runs until one is clean (5)")
@@ -299,6 +300,10 @@ def parse():
     parser.add_argument("--load-core", type=int, default=cores[-1])
     parser.add_argument("--json", help="write all samples to this file")
     options = parser.parse_args()
+    for name, place in (("server", "polluxd"), ("load", "tools/pollux-bench/pollux-bench"),
+                        ("frame", "tests/bench/bench_frame")):
+        if getattr(options, name) is None:
+            setattr(options, name, os.path.join(options.build, place))
     if options.server_core == options.load_core:
         parser.error("the server and the load need a core each")
     return options

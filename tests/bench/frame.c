@@ -57,14 +57,15 @@ struct bench {
     sem_t over, end;
 };
 
-/* Without EAL nobody registers; meson.build has the linker call these instead. */
+/* Without EAL nobody registers; meson.build has the linker call these instead, which link-time
+ * optimisation does not see. */
 int __wrap_dpdk_thread_register(void);
 void __wrap_dpdk_thread_unregister(void);
-int __wrap_dpdk_thread_register(void)
+__attribute__((used)) int __wrap_dpdk_thread_register(void)
 {
     return 0;
 }
-void __wrap_dpdk_thread_unregister(void)
+__attribute__((used)) void __wrap_dpdk_thread_unregister(void)
 {
 }
 
