@@ -30,6 +30,7 @@ enum {
     CONFIG_MTU_MAX = 2030,  /* a frame and a VLAN tag fill one packet buffer */
     CONFIG_MAILBOX_MIN = 4, /* entries */
     CONFIG_MAILBOX_MAX = 65536,
+    CONFIG_WATCHDOG_MAX_S = 86400,  /* a day */
     CONFIG_VALUE_MAX_BYTES = 65536, /* one argument of a directive; one line of a file */
     CONFIG_GET_PATTERNS_MAX = 1024, /* of one config_get */
     CONFIG_SET_PAIRS_MAX = 1024,    /* of one config_set; more than there are directives */
@@ -112,6 +113,7 @@ struct config {
     _Atomic int64_t workers;             /* start; at least 1 */
     const char *_Atomic worker_cpus;     /* start; "0-3,8" or "": the affinity mask */
     _Atomic int64_t worker_mailbox_size; /* start; entries of one ring, a power of two */
+    _Atomic int64_t worker_watchdog;     /* seconds that a worker may hang, 0: for ever */
     _Atomic int64_t databases;           /* start */
     _Atomic int64_t maxmemory;           /* bytes, 0: no limit */
     _Atomic int64_t maxmemory_policy;    /* enum config_policy */

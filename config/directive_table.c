@@ -181,6 +181,7 @@ const struct directive directives[] = {
     {ROW("worker-cpus", STRING, ""), .flags = START, AT(worker_cpus), .check = check_cpus},
     {ROW("worker-mailbox-size", INT, "1024"), .flags = START, AT(worker_mailbox_size),
      RANGE(CONFIG_MAILBOX_MIN, CONFIG_MAILBOX_MAX), .check = check_power_of_two},
+    {ROW("worker-watchdog", INT, "0"), AT(worker_watchdog), RANGE(0, CONFIG_WATCHDOG_MAX_S)},
     {ROW("databases", INT, "16"), .flags = START, AT(databases), RANGE(1, CONFIG_DATABASES_MAX)},
     {ROW("maxmemory", MEMORY, "0"), AT(maxmemory), RANGE(0, INT64_MAX)},
     {ROW("maxmemory-policy", ENUM, "noeviction"), AT(maxmemory_policy), .choices = policies},

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "config/directive.h"
 #include "control/control.h"
@@ -144,6 +145,18 @@ static void unlisten_there(void *runner, struct task *task)
     sem_post(&round->first->done);
 }
 
+/* A worker that hangs does not answer: the watchdog goes on meanwhile. */
+static void wait_for_one(struct control *control, sem_t *done)
+{
+    struct timespec deadline;
+
+    clock_gettime(CLOCK_MONOTONIC, &deadline);
+    do
+        deadline.tv_sec++;
+    while (sem_clockwait(done, CLOCK_MONOTONIC, &deadline) < 0 &&
+           (errno == EINTR || (control_watch(control), true)));
+}
+
 /* Has every worker run `run`; returns the first error of any. `rounds` has one for each. */
 static int with_all_workers(struct control *control, struct round *rounds,
                             void (*run)(void *runner, struct task *task))
@@ -159,8 +172,7 @@ static int with_all_workers(struct control *control, struct round *rounds,
         worker_post(control->node->workers[i], &rounds[i].task);
     }
     for (uint32_t i = 0; i < count; i++)
-        while (sem_wait(&rounds[0].done) < 0 && errno == EINTR)
-            continue;
+        wait_for_one(control, &rounds[0].done);
     sem_destroy(&rounds[0].done);
     for (uint32_t i = 0; i < count && result == 0; i++)
         result = rounds[i].result;

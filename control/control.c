@@ -166,6 +166,23 @@ static bool record_some(struct control *control)
     return false;
 }
 
+/* A thread that hangs cannot be ended, nor can what it uses be taken down in order. */
+static void give_up(struct control *control)
+{
+    process_remove_pidfile(&control->process);
+    if (control->unixsocket[0] != '\0')
+        unlink(control->unixsocket);
+    _exit(EXIT_FAILURE);
+}
+
+void control_watch(struct control *control)
+{
+    if (!watchdog_look(&control->watchdog, control->node, clock_now_us()))
+        give_up(control);
+    if (watchdog_content(&control->watchdog, control->node))
+        process_well(&control->process);
+}
+
 static void housekeep(struct control *control)
 {
     uint64_t now_us = clock_now_us();
@@ -175,6 +192,7 @@ static void housekeep(struct control *control)
     control->housekept_us = now_us;
     control->reopen_log = false;
     bypass_tick(&control->bypass);
+    control_watch(control);
     int result = log_refresh(control->log);
 
     if (result < 0)

@@ -16,6 +16,7 @@
 #include "control/bypass.h"
 #include "control/listeners.h"
 #include "control/process.h"
+#include "control/watchdog.h"
 #include "dataplane/node.h"
 #include "drivers/cpu.h"
 #include "drivers/log.h"
@@ -54,6 +55,7 @@ struct control {
     struct listeners listeners; /* bound, and not with the workers yet */
     struct listeners_held held;
     struct bypass bypass; /* net-driver dpdk */
+    struct watchdog watchdog;
 };
 
 /* start.c: from the loaded configuration to bound sockets and workers that run. 0 or -1 (logged). */
@@ -81,6 +83,9 @@ extern const struct node_control control_calls;
 int control_open(struct control *control); /* signals and inbox; before any thread exists */
 /* Undoes control_open and control_start, whatever of them succeeded; the workers have ended. */
 void control_end(struct control *control);
+/* Looks after the workers; does not return if one hangs for longer than worker-watchdog allows. To
+ * be called about once a second by whoever keeps the control thread. */
+void control_watch(struct control *control);
 /* Serves until the end is asked for. */
 void control_run(struct control *control);
 /* Has the workers finish what they have read, then ends them. */

@@ -43,6 +43,7 @@ int process_detach(struct process *process, const struct config *config)
     int fds[2];
 
     *process = (struct process){.report_fd = -1, .systemd = is_supervised(config)};
+    process->watched = process->systemd && sd_watchdog_enabled(0, NULL) > 0;
     if (config->daemonize == 0 || process->systemd)
         return -1;
     if (pipe2(fds, O_CLOEXEC) < 0) {
@@ -88,6 +89,12 @@ void process_ready(struct process *process)
         continue; /* a parent that was killed is none of our business */
     close(process->report_fd);
     process->report_fd = -1;
+}
+
+void process_well(const struct process *process)
+{
+    if (process->watched)
+        sd_notify(0, "WATCHDOG=1");
 }
 
 void process_stopping(struct process *process)

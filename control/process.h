@@ -16,7 +16,8 @@ enum { PROCESS_PATH_MAX = 4096 };
 /* A start that goes on in a child while the parent waits to hear how it ended. */
 struct process {
     int report_fd;                  /* to the parent; -1: not a daemon */
-    bool systemd;                   /* is told of start and end */
+    bool systemd;                   /* is told of start and end ... */
+    bool watched;                   /* ... and wants to hear that all is well (WatchdogSec) */
     char pidfile[PROCESS_PATH_MAX]; /* absolute; "": none written */
 };
 
@@ -25,6 +26,8 @@ struct process {
 int process_detach(struct process *process, const struct config *config);
 /* Tells the parent and the supervisor that the server serves; a daemon lets go of its terminal. */
 void process_ready(struct process *process);
+/* To be called about once a second while all is well. */
+void process_well(const struct process *process);
 void process_stopping(struct process *process);
 
 /* `given` as an absolute path: CONFIG SET dir may change the folder. 0 or a negative errno. */

@@ -122,6 +122,8 @@ struct worker {
     uint32_t listener_count, listener_capacity;
     _Atomic int32_t start_result; /* 1: not yet; 0: the loop runs; negative errno */
     char start_error[256];
+    _Atomic uint64_t hangs;  /* times that its loop did not turn for seconds, and ... */
+    _Atomic uint64_t hung_s; /* ... since when it has not, 0: it turns. The control thread's */
     pthread_t thread;
     int cpu; /* pinned to, or -1 */
     int numa_node;

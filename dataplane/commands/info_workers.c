@@ -60,6 +60,8 @@ static void line(const struct worker *worker, uint32_t slots, struct report *rep
                   worker->numa_node);
     field(report, "clients", count_get(&worker->stats.clients));
     field(report, "slots", slots);
+    field(report, "hangs", count_get(&worker->hangs));
+    field(report, "hung_s", count_get(&worker->hung_s));
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)
         field(report, figures[i].name,
               count_get(
