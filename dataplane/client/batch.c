@@ -19,6 +19,7 @@ struct group {
     size_t ran_bytes;      /* and in front of the first of them: what has run in earlier rounds */
     uint32_t first, count; /* of batch->parsed */
     bool from_input, bad, complete;
+    bool partial; /* ends within a command: client->input knows how far that is parsed */
 };
 
 struct batch {
@@ -29,7 +30,9 @@ struct batch {
     uint32_t parsed_count;
     struct resp_arguments arguments;
     struct text items[BATCH_ARGUMENTS_MAX];
-    bool running;
+    /* For connections with no command in progress. What it knows when one ends within a command,
+     * or badly, goes to the connection. */
+    struct resp_parser parser;
 };
 
 struct batch *batch_create(void)
@@ -44,6 +47,8 @@ struct batch *batch_create(void)
 
 void batch_destroy(struct batch *batch)
 {
+    if (batch != NULL)
+        resp_parser_fini(&batch->parser);
     free(batch);
 }
 
@@ -71,6 +76,25 @@ static void look_up(struct worker *worker, struct parsed *parsed)
     }
 }
 
+/* The group's bytes end here, within a command or with one that is none. */
+static void end_badly(struct batch *batch, struct group *group, struct resp_parser *parser,
+                      bool bad)
+{
+    group->bad = bad;
+    group->partial = !bad;
+    group->complete = true;
+    if (parser != &batch->parser)
+        return;
+    struct input *input = client_input(group->client);
+    if (input != NULL) {
+        input->parser = *parser;
+        *parser = (struct resp_parser){0};
+    } else { /* told as such: settle_group finds no parser */
+        resp_parser_reset(parser);
+        group->bad = true;
+    }
+}
+
 /* Parses what fits. Returns false when the batch has to run before this group can go on. */
 static bool parse_group(struct worker *worker, struct group *group)
 {
@@ -78,6 +102,7 @@ static bool parse_group(struct worker *worker, struct group *group)
     struct client *client = group->client;
     struct resp_limits limits = {.bulk_max_bytes = worker->node->config->proto_max_bulk_len,
                                  .anonymous = client_is_anonymous(client)};
+    struct resp_parser *parser = client->input == NULL ? &batch->parser : &client->input->parser;
 
     while (batch->parsed_count < BATCH_COMMANDS_MAX) {
         struct resp_command command;
@@ -88,7 +113,7 @@ static bool parse_group(struct worker *worker, struct group *group)
             group->complete = true;
             return true;
         }
-        step = resp_parse(&client->parser, &limits, group->data + group->parsed_bytes,
+        step = resp_parse(parser, &limits, group->data + group->parsed_bytes,
                           group->len_bytes - group->parsed_bytes, &batch->arguments, &command,
                           &consumed);
         group->parsed_bytes += consumed;
@@ -97,8 +122,7 @@ static bool parse_group(struct worker *worker, struct group *group)
         if (step == RESP_FULL)
             return false;
         if (step != RESP_COMMAND) {
-            group->bad = step == RESP_BAD;
-            group->complete = true;
+            end_badly(batch, group, parser, step == RESP_BAD);
             return true;
         }
         struct parsed *parsed = &batch->parsed[batch->parsed_count++];
@@ -149,8 +173,8 @@ static void protocol_error(struct client *client)
     run_count_error(client->worker, "ERR");
     client_reply_begin(client);
     client->reply.muted = client->conn == NULL;
-    reply_errorf(&client->reply, "%s", client->parser.error);
-    resp_parser_reset(&client->parser);
+    reply_errorf(&client->reply, "%s",
+                 client->input == NULL ? "out of memory" : client->input->parser.error);
     client_reply_end(client);
     client_close(client, true);
 }
@@ -193,17 +217,19 @@ static void settle_group(struct group *group, size_t done)
     if (group->bad && done == group->parsed_bytes && may_parse) {
         protocol_error(client);
         may_parse = false;
-    } else if (group->bad || done != group->parsed_bytes) {
-        resp_parser_reset(&client->parser); /* what is kept is parsed again */
+    } else if (client->input != NULL && (group->bad || done != group->parsed_bytes)) {
+        resp_parser_reset(&client->input->parser); /* what is kept is parsed again */
     }
     if ((client->flags & CLIENT_CLOSED) != 0) {
-        input_free(&client->input);
+        client_input_drop(client);
         return;
     }
     if (group->from_input)
-        input_consume(&client->input, done);
+        input_consume(&client->input->bytes, done);
     else
         client_keep(client, group->data + done, group->len_bytes - done);
+    if (client_input_len(client) == 0)
+        client_input_drop(client);
     if ((client->flags & CLIENT_CLOSED) != 0)
         return;
     if (may_parse && (!group->complete || done != group->parsed_bytes)) {
@@ -257,8 +283,8 @@ static void run_and_go_on(struct worker *worker, struct group *group)
         ran += group->count;
         may_go_on = round < BATCH_ROUNDS_MAX &&
                     (ran < BATCH_COMMANDS_MAX || !clients_have_work(worker)) &&
-                    !worker_turn_long(worker) &&
-                    client_may_parse(client) && done == group->parsed_bytes && !group->complete;
+                    !worker_turn_long(worker) && client_may_parse(client) &&
+                    done == group->parsed_bytes && !group->complete;
         batch->group_count = 0;
         batch->parsed_count = 0;
         batch->arguments.used = 0;

@@ -10,7 +10,7 @@ static bool is_scattered(const struct client *client)
 /* Replies in the order of the commands, as far as the jobs that are here go. */
 static void deliver(struct client *client)
 {
-    struct plan *plan = client->plan;
+    struct plan *plan = client->extra->plan;
 
     for (; plan->delivered < plan->command_count; plan->delivered++) {
         uint32_t of = plan->order[plan->delivered];
@@ -34,7 +34,7 @@ static void unpark(struct client *client, struct job **link)
 
     *link = job->next;
     if (is_scattered(client))
-        client->plan->ran_of[job->origin] = 0;
+        client->extra->plan->ran_of[job->origin] = 0;
     client_redo_job(client->worker, job);
 }
 
@@ -62,7 +62,7 @@ static void arrived(struct client *client, struct job *job)
 {
     client_reply_begin(client);
     if (is_scattered(client)) {
-        client->plan->ran_of[job->origin] = job->next_command;
+        client->extra->plan->ran_of[job->origin] = job->next_command;
         deliver(client);
     } else {
         reply_memory_move(&job->reply, &client->reply);
@@ -81,7 +81,7 @@ void burst_came_halfway(struct client *client, struct job *job)
 
 uint32_t burst_came_home(struct client *client, struct job *job)
 {
-    struct plan *plan = client->plan;
+    struct plan *plan = client->extra->plan;
 
     arrived(client, job);
     burst_unpark(client);

@@ -118,20 +118,44 @@ static void unlink_client(struct client_list *list, struct client *client)
     count_add(&client->worker->stats.clients, (uint64_t)-1);
 }
 
+const struct client_extra client_no_extra = {.multi.slot = -1};
+
+struct client_extra *client_extra_make(struct client *client)
+{
+    if (client->extra == NULL && (client->extra = malloc(sizeof *client->extra)) != NULL)
+        *client->extra = client_no_extra;
+    return client->extra;
+}
+
+static void free_extra(struct client *client)
+{
+    struct client_extra *extra = client->extra;
+
+    if (extra == NULL)
+        return;
+    multi_discard(client);
+    free(extra->watches);
+    free(extra->watch_bits);
+    free(extra->plan);
+    for (unsigned i = 0; i < CLIENT_TEXTS; i++)
+        free(extra->texts[i]);
+    free(extra);
+}
+
+void client_local(const struct client *client, char local[STREAM_ADDRESS_TEXT_MAX])
+{
+    local[0] = '\0';
+    if (client->conn != NULL)
+        client->worker->driver->local(client->conn, local);
+}
+
 static void client_free(struct client *client)
 {
     struct client_list *list = client->worker->clients;
 
     unlink_client(list, client);
-    multi_discard(client);
-    free(client->watches);
-    free(client->watch_bits);
-    resp_parser_fini(&client->parser);
-    input_free(&client->input);
-    free(client->plan);
-    free(client->name);
-    free(client->library_name);
-    free(client->library_version);
+    client_input_drop(client);
+    free_extra(client);
     free(client);
 }
 
@@ -226,7 +250,7 @@ static bool refuse_connection(struct worker *worker, struct stream_conn *conn)
 void client_accepted(struct worker *worker, struct stream_conn *conn)
 {
     struct node *node = worker->node;
-    char peer[STREAM_ADDRESS_TEXT_MAX] = "", local[STREAM_ADDRESS_TEXT_MAX] = "";
+    char peer[STREAM_ADDRESS_TEXT_MAX] = "";
     struct client *client;
 
     conn->user = NULL;
@@ -237,8 +261,7 @@ void client_accepted(struct worker *worker, struct stream_conn *conn)
     if (refuse_connection(worker, conn))
         return;
     worker->driver->peer(conn, peer);
-    worker->driver->local(conn, local);
-    client = calloc(1, sizeof *client + strlen(peer) + strlen(local) + 2);
+    client = calloc(1, sizeof *client + strlen(peer) + 1);
     if (client == NULL) {
         atomic_fetch_sub_explicit(&node->client_count, 1, memory_order_relaxed);
         worker->driver->close(worker->stream, conn, STREAM_CLOSE_NOW);
@@ -256,13 +279,13 @@ void client_accepted(struct worker *worker, struct stream_conn *conn)
         client->session.port_worker = (uint16_t)listener_core_worker(conn->listener_id);
     client->reply.sink = &stream_sink;
     client->reply.sink_arg = client;
+    client->reply.error_code = worker->clients->error_code;
     client->created_unix_ms = client->last_active_unix_ms = worker->now_unix_ms;
     if (conn->listener_id == LISTENER_UNIX)
         client->flags |= CLIENT_UNIX;
     if (node->config->requirepass[0] == '\0')
         client->flags |= CLIENT_AUTHENTICATED;
-    client->peer = strcpy(client->addresses, peer);
-    client->local = strcpy(client->addresses + strlen(peer) + 1, local);
+    strcpy(client->peer, peer);
     link_client(worker->clients, client);
     count_add(&worker->stats.connections, 1);
 }
@@ -359,19 +382,29 @@ bool client_keep(struct client *client, const char *data, size_t len_bytes)
 
     if (len_bytes == 0)
         return true;
-    if (input_append(&client->input, data, len_bytes, client->parser.want_bytes) < 0) {
+    struct input *input = client_input(client);
+    if (input == NULL ||
+        input_append(&input->bytes, data, len_bytes, input->parser.want_bytes) < 0) {
         client_close(client, false);
         return false;
     }
-    if ((int64_t)input_len(&client->input) > worker->node->config->client_query_buffer_limit) {
+    if ((int64_t)input_len(&input->bytes) > worker->node->config->client_query_buffer_limit) {
         count_add(&worker->stats.query_buffer_limit_disconnects, 1);
         client_close(client, false);
         return false;
     }
-    if (input_len(&client->input) > waiting_max_bytes(client) &&
+    if (input_len(&input->bytes) > waiting_max_bytes(client) &&
         ((client->flags & CLIENT_RESUME) != 0 || !client_may_parse(client)))
         pause_reading(client);
     return true;
+}
+
+/* What waits goes into the batch. */
+static void add_input(struct worker *worker, struct client *client)
+{
+    const struct bytes *bytes = &client->input->bytes;
+
+    batch_add(worker, client, bytes->data + bytes->start, input_len(bytes), true);
 }
 
 static void client_bytes(struct worker *worker, struct client *client, const char *data,
@@ -381,20 +414,18 @@ static void client_bytes(struct worker *worker, struct client *client, const cha
         return;
     if ((client->flags & CLIENT_IN_BATCH) != 0)
         batch_run(worker); /* its earlier bytes may end in the middle of a command */
-    client->rx_bytes += len_bytes;
     client->last_active_unix_ms = worker->now_unix_ms;
     if (worker_turn_long(worker) && client_may_parse(client)) {
         client_continue_later(client);
         client_keep(client, data, len_bytes);
         return;
     }
-    if (input_len(&client->input) == 0 && client_may_parse(client)) {
+    if (client->input == NULL && client_may_parse(client)) {
         batch_add(worker, client, data, len_bytes, false);
         return;
     }
     if (client_keep(client, data, len_bytes) && client_may_parse(client))
-        batch_add(worker, client, client->input.data + client->input.start,
-                  input_len(&client->input), true);
+        add_input(worker, client);
 }
 
 void client_finish_half_closed(struct client *client)
@@ -506,9 +537,9 @@ static void forget(struct client *client)
 {
     if ((client->flags & (CLIENT_WAITING | CLIENT_UNWATCHING)) != 0)
         return; /* the job's end comes back here */
-    if (client->watch_count > 0)
+    if (client_extra(client)->watch_count > 0)
         client_unwatch(client);
-    if (client->watch_count > 0)
+    if (client_extra(client)->watch_count > 0)
         client_continue_later(client); /* there was no memory for that */
     /* An unwatch that ended at once has put the client on the list again: freed from there. */
     if ((client->flags & (CLIENT_UNWATCHING | CLIENT_RESUME)) == 0)
@@ -518,7 +549,7 @@ static void forget(struct client *client)
 /* True: it had input that could be parsed. */
 static bool resume(struct worker *worker, struct client *client)
 {
-    size_t len = input_len(&client->input);
+    size_t len = client_input_len(client);
 
     if (client->conn == NULL) {
         forget(client);
@@ -529,7 +560,7 @@ static bool resume(struct worker *worker, struct client *client)
     if (len <= waiting_max_bytes(client))
         client_resume_reading(client);
     if (len > 0)
-        batch_add(worker, client, client->input.data + client->input.start, len, true);
+        add_input(worker, client);
     else
         client_finish_half_closed(client);
     return len > 0;
@@ -627,8 +658,8 @@ static void count_client(struct client_list *list, struct client *client)
 
     count_output(client);
     list->memory_counted += client_memory_bytes(client);
-    if (client->input.capacity > list->input_max)
-        list->input_max = client->input.capacity;
+    if (client->input != NULL && client->input->bytes.capacity > list->input_max)
+        list->input_max = client->input->bytes.capacity;
     if (pending > list->output_max)
         list->output_max = pending;
 }

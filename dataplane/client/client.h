@@ -2,6 +2,8 @@
  * Purpose:   bytes become commands, commands run here or travel as jobs, replies go out in the order of the commands.
  * Flow:      client_bytes collects what arrived into a batch (several connections), parses, prefetches, then runs in order. A connection whose command
  *            travels is `waiting`: its later bytes are kept, not parsed, until client_job_done.
+ * Memory:    an idle connection has struct client and its address, no more than 224 bytes; what only some connections need is in blocks made
+ *            when they first do: struct client_extra, and struct input while bytes wait.
  * Ownership: the worker's list owns clients; one is freed when its stream is closed and no job is out.
  * Threading: its worker; other workers see a client only as `client_id` in a job's session.
  * Errors:    a connection without memory is closed. */
@@ -54,7 +56,7 @@ enum client_flag {
     CLIENT_NO_EVICT = 1 << 18,
     CLIENT_UNWATCHING = 1 << 19, /* a job that removes its watch records is out */
     CLIENT_IN_BATCH = 1 << 20,
-    CLIENT_SCATTERED = 1 << 21, /* the jobs of client->plan are out */
+    CLIENT_SCATTERED = 1 << 21, /* the jobs of the client's plan are out */
     CLIENT_SENT = 1 << 22, /* the command at hand has gone as a job, which may be back already */
 };
 
@@ -81,37 +83,60 @@ struct plan {
     uint32_t taken_of[WORKERS_MAX], ran_of[WORKERS_MAX]; /* ran_of: 0 while the job is away */
 };
 
-struct client {
-    /* hot */
-    struct worker *worker;
-    struct stream_conn *conn; /* NULL once closed */
-    uint32_t flags;           /* enum client_flag */
-    struct session session;
-    struct reply reply; /* sink: the stream */
+/* Bytes that could not be parsed or run at once, and how far the command that they begin is parsed. */
+struct input {
+    struct bytes bytes;
     struct resp_parser parser;
-    struct bytes input;
-    int64_t last_active_unix_ms;
-    const struct command *last_command;
-    /* the rest */
-    struct client *next, *previous; /* the worker's list */
-    struct client *resume_next;
+};
+
+enum client_text { CLIENT_NAME, CLIENT_LIBRARY_NAME, CLIENT_LIBRARY_VERSION, CLIENT_TEXTS };
+
+/* What few connections need, and those seldom; once made it stays. Made while no job is out, as
+ * other workers look at its texts then (the slow log). */
+struct client_extra {
     struct multi multi;
     char exec_word[4];  /* EXEC as the client wrote it, for MONITOR */
     uint32_t executing; /* commands of the EXEC whose job is out, and one more; 0: none is out */
     struct job_watch *watches;
     uint32_t watch_count, watch_capacity; /* each slot once */
     uint64_t *watch_bits; /* [SLOTS / 64], once there are more than a few: the slots in watches */
-    struct plan *plan;    /* NULL: no scattered burst */
-    struct job *parked;   /* bursts come home halfway, until there is room for their replies */
-    int64_t created_unix_ms;
-    uint64_t output_counted;                     /* unsent output, as in the list's sum */
-    int64_t output_soft_since_unix_ms;           /* soft output limit exceeded since; 0: not */
-    char *name, *library_name, *library_version; /* NULL or owned; valid characters only */
-    uint64_t commands_run, rx_bytes, tx_bytes;
-    uint16_t listener_port;
-    const char *peer, *local; /* in addresses */
-    char addresses[];         /* two texts; most are short, and there may be a million clients */
+    struct plan *plan;    /* NULL: no scattered burst yet */
+    char *texts[CLIENT_TEXTS]; /* by enum client_text: NULL or owned; valid characters only */
 };
+
+struct client {
+    /* hot */
+    struct worker *worker;
+    struct stream_conn *conn; /* NULL once closed */
+    uint32_t flags;           /* enum client_flag */
+    struct session session;
+    struct reply reply;  /* sink: the stream */
+    struct input *input; /* NULL: nothing waits */
+    int64_t last_active_unix_ms;
+    const struct command *last_command;
+    /* the rest */
+    struct client *next, *previous; /* the worker's list */
+    struct client *resume_next;
+    struct client_extra *extra; /* NULL: as one all zero; see client_extra() */
+    struct job *parked; /* bursts come home halfway, until there is room for their replies */
+    int64_t created_unix_ms;
+    uint64_t output_counted;           /* unsent output, as in the list's sum */
+    int64_t output_soft_since_unix_ms; /* soft output limit exceeded since; 0: not */
+    char peer[];                       /* its address; most are short */
+};
+_Static_assert(sizeof(struct client) <= 200, "there may be a million of them");
+
+extern const struct client_extra client_no_extra;
+
+/* To be read. */
+static inline const struct client_extra *client_extra(const struct client *client)
+{
+    return client->extra == NULL ? &client_no_extra : client->extra;
+}
+/* To be written to; NULL: no memory. */
+struct client_extra *client_extra_make(struct client *client);
+/* "ip:port" that the client has reached, as long as its connection lives; empty: it does not. */
+void client_local(const struct client *client, char local[STREAM_ADDRESS_TEXT_MAX]);
 
 /* Has it yet to give the password that is wanted now? */
 static inline bool client_is_anonymous(const struct client *client)
@@ -134,6 +159,7 @@ struct client_list {
     _Atomic uint32_t monitors; /* of this worker */
     uint32_t paused;
     struct batch *batch;
+    char error_code[REPLY_CODE_MAX]; /* of the clients' replies */
 };
 
 int clients_create(struct client_list **list);
@@ -158,7 +184,7 @@ void client_redo_job(struct worker *worker, struct job *job); /* route it anew i
 
 /* burst.c: a job with some of the replies it owes; what can be delivered is. */
 void burst_came_halfway(struct client *client, struct job *job);
-/* A job of client->plan that is done; returns how many are still out. */
+/* A job of the client's plan that is done; returns how many are still out. */
 uint32_t burst_came_home(struct client *client, struct job *job);
 /* Output has drained, or the connection is gone: parked jobs go on if they may. */
 void burst_unpark(struct client *client);

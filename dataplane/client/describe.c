@@ -4,8 +4,6 @@
 #include "dataplane/client/client.h"
 #include "dataplane/client/input.h"
 
-enum { CLIENT_BASE_BYTES = sizeof(struct client) };
-
 /* Redis's letters but for 'd': whether a watched key has changed is known where the key is. */
 static void flag_letters(const struct client *client, char letters[16])
 {
@@ -17,7 +15,8 @@ static void flag_letters(const struct client *client, char letters[16])
         {CLIENT_CLOSED, 'A'},   {CLIENT_UNIX, 'U'},  {CLIENT_READONLY, 'r'},
         {CLIENT_NO_EVICT, 'e'},
     };
-    uint32_t flags = client->executing > 0 ? client->flags | CLIENT_MULTI : client->flags;
+    uint32_t flags =
+        client_extra(client)->executing > 0 ? client->flags | CLIENT_MULTI : client->flags;
     int at = 0;
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
@@ -34,24 +33,40 @@ uint64_t client_memory_bytes(const struct client *client)
 {
     uint64_t pending = client->conn == NULL ? 0 : client->conn->pending_bytes;
 
-    return CLIENT_BASE_BYTES + client->input.capacity + client->multi.bytes + pending;
+    uint64_t bytes = sizeof *client + strlen(client->peer) + 1 + pending;
+
+    if (client->extra != NULL)
+        bytes += sizeof *client->extra + client->extra->multi.bytes;
+    if (client->input != NULL)
+        bytes += sizeof *client->input + client->input->bytes.capacity;
+    return bytes;
 }
 
 /* Commands queued or being executed; -1: no transaction. */
 static int multi_commands(const struct client *client)
 {
-    if (client->executing > 0)
-        return (int)client->executing - 1;
-    return (client->flags & CLIENT_MULTI) != 0 ? (int)client->multi.count : -1;
+    const struct client_extra *extra = client_extra(client);
+
+    if (extra->executing > 0)
+        return (int)extra->executing - 1;
+    return (client->flags & CLIENT_MULTI) != 0 ? (int)extra->multi.count : -1;
+}
+
+static const char *text_of(const struct client_extra *extra, enum client_text which)
+{
+    return extra->texts[which] == NULL ? "" : extra->texts[which];
 }
 
 size_t client_describe(const struct client *client, char *line, size_t line_bytes)
 {
     const struct worker *worker = client->worker;
     uint64_t pending = client->conn == NULL ? 0 : client->conn->pending_bytes;
-    char letters[16];
+    const struct client_extra *extra = client_extra(client);
+    size_t waiting = client_input_len(client);
+    char letters[16], local[STREAM_ADDRESS_TEXT_MAX];
     int len;
 
+    client_local(client, local);
     flag_letters(client, letters);
     len = snprintf(line, line_bytes,
                    "id=%llu addr=%s laddr=%s fd=%d name=%.200s age=%lld idle=%lld flags=%s db=%u "
@@ -59,19 +74,18 @@ size_t client_describe(const struct client *client, char *line, size_t line_byte
                    "argv-mem=0 multi-mem=%llu rbs=0 rbp=0 obl=0 oll=%d omem=%llu tot-mem=%llu "
                    "events=r cmd=%s user=default redir=-1 resp=%u "
                    "lib-name=%.100s lib-ver=%.100s",
-                   (unsigned long long)client->session.client_id, client->peer, client->local,
-                   client->conn == NULL ? -1 : client->conn->fd,
-                   client->name == NULL ? "" : client->name,
+                   (unsigned long long)client->session.client_id, client->peer, local,
+                   client->conn == NULL ? -1 : client->conn->fd, text_of(extra, CLIENT_NAME),
                    (long long)(worker->now_unix_ms - client->created_unix_ms) / 1000,
                    (long long)(worker->now_unix_ms - client->last_active_unix_ms) / 1000, letters,
-                   client->session.db, multi_commands(client), input_len(&client->input),
-                   client->input.capacity - input_len(&client->input),
-                   (unsigned long long)client->multi.bytes, pending > 0,
-                   (unsigned long long)pending, (unsigned long long)client_memory_bytes(client),
+                   client->session.db, multi_commands(client), waiting,
+                   client->input == NULL ? 0 : client->input->bytes.capacity - waiting,
+                   (unsigned long long)extra->multi.bytes, pending > 0, (unsigned long long)pending,
+                   (unsigned long long)client_memory_bytes(client),
                    client->last_command == NULL
                        ? "NULL"
                        : command_full_name(worker->node->commands, client->last_command),
-                   client->session.resp, client->library_name == NULL ? "" : client->library_name,
-                   client->library_version == NULL ? "" : client->library_version);
+                   client->session.resp, text_of(extra, CLIENT_LIBRARY_NAME),
+                   text_of(extra, CLIENT_LIBRARY_VERSION));
     return (size_t)len < line_bytes ? (size_t)len : line_bytes - 1;
 }

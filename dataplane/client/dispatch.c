@@ -60,7 +60,7 @@ void run_reject(struct client *client, const struct command *command, const char
     } else {
         reply_error(&client->reply, error);
     }
-    run_count_error(worker, client->reply.error_code);
+    run_count_error(worker, reply_error_code(&client->reply));
 }
 
 void run_fail(struct client *client, const struct command *command, const char *error)
@@ -70,7 +70,7 @@ void run_fail(struct client *client, const struct command *command, const char *
         &worker->command_stats[command_number(worker->node->commands, command)];
 
     reply_error(&client->reply, error);
-    run_count_error(worker, client->reply.error_code);
+    run_count_error(worker, reply_error_code(&client->reply));
     count_add(&stats->calls, 1);
     count_add(&stats->failed, 1);
     count_add(&worker->stats.commands, 1);
@@ -203,6 +203,14 @@ static int32_t cluster_slot(struct client *client, const struct parsed *parsed)
     return slot;
 }
 
+/* Of a transaction's keys; MULTI has made the block. */
+static void note_slot(struct client *client, int32_t slot)
+{
+    struct multi *multi = &client->extra->multi;
+
+    multi->slot = multi->slot == -1 || multi->slot == slot ? slot : -2;
+}
+
 static bool cluster_allows(struct client *client, const struct parsed *parsed)
 {
     int32_t slot = cluster_slot(client, parsed);
@@ -210,8 +218,8 @@ static bool cluster_allows(struct client *client, const struct parsed *parsed)
     if (slot == -2)
         return false;
     if ((client->flags & CLIENT_MULTI) != 0 && slot >= 0)
-        client->multi.slot = client->multi.slot == -1 || client->multi.slot == slot ? slot : -2;
-    if (parsed->command->run != cmd_exec || client->multi.slot != -2)
+        note_slot(client, slot);
+    if (parsed->command->run != cmd_exec || client_extra(client)->multi.slot != -2)
         return true;
     client_unwatch(client);
     multi_discard(client);
@@ -227,7 +235,7 @@ static bool out_of_memory(struct client *client, const struct parsed *parsed)
     struct call call;
 
     if (command->run == cmd_exec)
-        denied = (client->multi.flags_seen & CMD_DENYOOM) != 0;
+        denied = (client_extra(client)->multi.flags_seen & CMD_DENYOOM) != 0;
     else if (in_multi && command->run != cmd_discard && command->run != cmd_quit &&
              command->run != cmd_reset)
         denied = true; /* a queue takes memory, whatever is in it */
@@ -247,7 +255,8 @@ static bool journal_in_trouble(const struct node *node, const struct worker *wor
 static bool must_pause(struct client *client, const struct command *command)
 {
     struct node *node = client->worker->node;
-    uint32_t flags = command->run == cmd_exec ? client->multi.flags_seen : command->flags;
+    uint32_t flags =
+        command->run == cmd_exec ? client_extra(client)->multi.flags_seen : command->flags;
 
     if (journal_in_trouble(node, client->worker) && (flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0)
         return true;
@@ -412,16 +421,26 @@ static void send_job(struct client *client, const struct job_command *commands, 
     job_dispatch(client->worker, job);
 }
 
+/* Made with the first scattered burst; NULL: no memory. */
+static struct plan *client_plan(struct client *client)
+{
+    struct client_extra *extra = client_extra_make(client);
+
+    if (extra != NULL && extra->plan == NULL)
+        extra->plan = calloc(1, sizeof *extra->plan);
+    return extra == NULL ? NULL : extra->plan;
+}
+
 /* Reads with one owner each: one job an owner, all in flight together. */
 static void scatter(struct client *client, const struct job_command *commands,
                     const uint8_t *owner_of, uint32_t count)
 {
     struct worker *worker = client->worker;
-    struct plan *plan = client->plan;
+    struct plan *plan = client_plan(client);
     struct job_command mine[BATCH_COMMANDS_MAX];
     uint8_t index_of[WORKERS_MAX];
 
-    if (plan == NULL && (plan = client->plan = calloc(1, sizeof *plan)) == NULL) {
+    if (plan == NULL) {
         send_job(client, commands, count);
         return;
     }
@@ -613,7 +632,8 @@ uint32_t client_run(struct client *client, struct parsed *parsed, uint32_t count
 
 static void monitor_job(struct client *client, const struct job *job)
 {
-    struct text word = {client->exec_word, sizeof client->exec_word};
+    const struct client_extra *extra = client_extra(client);
+    struct text word = {extra->exec_word, sizeof extra->exec_word};
 
     monitor_feed_job(client, job);
     if (job->kind == JOB_EXEC)

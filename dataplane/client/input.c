@@ -46,3 +46,20 @@ void input_free(struct bytes *input)
     free(input->data);
     *input = (struct bytes){0};
 }
+
+struct input *client_input(struct client *client)
+{
+    if (client->input == NULL)
+        client->input = calloc(1, sizeof *client->input);
+    return client->input;
+}
+
+void client_input_drop(struct client *client)
+{
+    if (client->input == NULL)
+        return;
+    resp_parser_fini(&client->input->parser);
+    input_free(&client->input->bytes);
+    free(client->input);
+    client->input = NULL;
+}

@@ -14,4 +14,13 @@ int input_append(struct bytes *input, const char *data, size_t len_bytes, size_t
 void input_consume(struct bytes *input, size_t len_bytes); /* gives memory back when empty */
 void input_free(struct bytes *input);
 
+/* The block of bytes that wait, made if there is none. NULL: no memory. */
+struct input *client_input(struct client *client);
+/* Frees it, with all that waits. */
+void client_input_drop(struct client *client);
+static inline size_t client_input_len(const struct client *client)
+{
+    return client->input == NULL ? 0 : input_len(&client->input->bytes);
+}
+
 #endif

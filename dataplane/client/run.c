@@ -64,7 +64,7 @@ void run_note(struct call *call, uint64_t took_ns, uint64_t errors)
     count_add(&worker->stats.commands, 1);
     if (errors > 0) {
         count_add(&stats->failed, 1);
-        run_count_error(worker, call->reply->error_code);
+        run_count_error(worker, reply_error_code(call->reply));
     }
     note_latency(call, stats, took_ns);
 }
@@ -72,7 +72,8 @@ void run_note(struct call *call, uint64_t took_ns, uint64_t errors)
 void call_run(struct call *call)
 {
     struct worker *worker = call->worker;
-    uint64_t errors = call->reply->errors, started_ns = worker->clock_ns;
+    uint32_t errors = call->reply->errors;
+    uint64_t started_ns = worker->clock_ns;
 
     call->command->run(call);
     if (call->dirty != 0) {

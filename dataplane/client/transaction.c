@@ -13,10 +13,14 @@ enum { MULTI_STEP = 8, WATCH_STEP = 8, WATCH_SEARCH_MAX = 64 };
 
 void multi_discard(struct client *client)
 {
-    for (uint32_t i = 0; i < client->multi.count; i++)
-        free(client->multi.commands[i].argv);
-    free(client->multi.commands);
-    client->multi = (struct multi){.slot = -1};
+    struct client_extra *extra = client->extra;
+
+    if (extra != NULL) {
+        for (uint32_t i = 0; i < extra->multi.count; i++)
+            free(extra->multi.commands[i].argv);
+        free(extra->multi.commands);
+        extra->multi = (struct multi){.slot = -1};
+    }
     client->flags &= ~(uint32_t)(CLIENT_MULTI | CLIENT_DIRTY_EXEC);
 }
 
@@ -44,7 +48,7 @@ static struct text *copy_arguments(const struct parsed *parsed, size_t *bytes_ou
 
 void multi_queue(struct client *client, const struct parsed *parsed)
 {
-    struct multi *multi = &client->multi;
+    struct multi *multi = &client->extra->multi; /* by MULTI */
     size_t bytes = 0;
     struct text *argv = NULL;
 
@@ -85,8 +89,13 @@ void cmd_multi(struct call *call)
         reply_error(call->reply, "MULTI calls can not be nested");
         return;
     }
+    struct client_extra *extra = client_extra_make(client);
+    if (extra == NULL) {
+        reply_error(call->reply, "-OOM no memory for a transaction");
+        return;
+    }
     client->flags |= CLIENT_MULTI;
-    client->multi.slot = -1;
+    extra->multi.slot = -1;
     reply_ok(call->reply);
 }
 
@@ -105,11 +114,15 @@ void cmd_discard(struct call *call)
 
 static void forget_watches(struct client *client)
 {
-    free(client->watches);
-    free(client->watch_bits);
-    client->watches = NULL;
-    client->watch_bits = NULL;
-    client->watch_count = client->watch_capacity = 0;
+    struct client_extra *extra = client->extra;
+
+    if (extra == NULL)
+        return;
+    free(extra->watches);
+    free(extra->watch_bits);
+    extra->watches = NULL;
+    extra->watch_bits = NULL;
+    extra->watch_count = extra->watch_capacity = 0;
 }
 
 /* ---- EXEC ---- */
@@ -125,6 +138,7 @@ uint32_t client_exec(struct client *client, const struct parsed *parsed)
     struct worker *worker = client->worker;
     struct command_stats *stats =
         &worker->command_stats[command_number(worker->node->commands, parsed->command)];
+    struct client_extra *extra = client->extra; /* there is one if there was a MULTI */
     struct job *job;
 
     if ((client->flags & CLIENT_MULTI) == 0) {
@@ -138,8 +152,8 @@ uint32_t client_exec(struct client *client, const struct parsed *parsed)
                  "-EXECABORT Transaction discarded because of previous errors.");
         return 1;
     }
-    job = job_create(worker, JOB_EXEC, &client->session, client->multi.commands,
-                     client->multi.count, client->watches, client->watch_count);
+    job = job_create(worker, JOB_EXEC, &client->session, extra->multi.commands, extra->multi.count,
+                     extra->watches, extra->watch_count);
     if (job == NULL) {
         client_unwatch(client);
         multi_discard(client);
@@ -150,8 +164,8 @@ uint32_t client_exec(struct client *client, const struct parsed *parsed)
     count_add(&stats->calls, 1);
     count_add(&worker->stats.commands, 1);
     job->client = client;
-    client->executing = client->multi.count + 1;
-    memcpy(client->exec_word, parsed->argv[0].data, sizeof client->exec_word);
+    extra->executing = extra->multi.count + 1;
+    memcpy(extra->exec_word, parsed->argv[0].data, sizeof extra->exec_word);
     multi_discard(client);
     client->flags |= CLIENT_WAITING | CLIENT_SENT;
     job_dispatch(worker, job);
@@ -161,46 +175,46 @@ uint32_t client_exec(struct client *client, const struct parsed *parsed)
 /* ---- watches ---- */
 
 /* Does the client watch something in this slot already? A client may name any number of keys, so a list is searched only while it is short. */
-static bool slot_watched(struct client *client, uint16_t slot)
+static bool slot_watched(const struct client_extra *extra, uint16_t slot)
 {
-    if (client->watch_bits != NULL)
-        return (client->watch_bits[slot / 64] >> (slot % 64) & 1) != 0;
-    for (uint32_t i = 0; i < client->watch_count; i++)
-        if (client->watches[i].slot == slot)
+    if (extra->watch_bits != NULL)
+        return (extra->watch_bits[slot / 64] >> (slot % 64) & 1) != 0;
+    for (uint32_t i = 0; i < extra->watch_count; i++)
+        if (extra->watches[i].slot == slot)
             return true;
     return false;
 }
 
-static bool start_watch_bits(struct client *client)
+static bool start_watch_bits(struct client_extra *extra)
 {
-    client->watch_bits = calloc(SLOTS / 64, sizeof *client->watch_bits);
-    if (client->watch_bits == NULL)
+    extra->watch_bits = calloc(SLOTS / 64, sizeof *extra->watch_bits);
+    if (extra->watch_bits == NULL)
         return false;
-    for (uint32_t i = 0; i < client->watch_count; i++)
-        client->watch_bits[client->watches[i].slot / 64] |= (uint64_t)1
-                                                            << (client->watches[i].slot % 64);
+    for (uint32_t i = 0; i < extra->watch_count; i++)
+        extra->watch_bits[extra->watches[i].slot / 64] |= (uint64_t)1
+                                                          << (extra->watches[i].slot % 64);
     return true;
 }
 
 /* The records themselves stand in the slots; the client only knows where. */
-static bool remember_watch(struct client *client, uint16_t slot)
+static bool remember_watch(struct client_extra *extra, uint16_t slot)
 {
-    if (slot_watched(client, slot))
+    if (slot_watched(extra, slot))
         return true;
-    if (client->watch_count == WATCH_SEARCH_MAX && client->watch_bits == NULL &&
-        !start_watch_bits(client))
+    if (extra->watch_count == WATCH_SEARCH_MAX && extra->watch_bits == NULL &&
+        !start_watch_bits(extra))
         return false;
-    if (client->watch_count == client->watch_capacity) {
-        uint32_t capacity = client->watch_capacity == 0 ? WATCH_STEP : client->watch_capacity * 2;
-        struct job_watch *grown = realloc(client->watches, capacity * sizeof *grown);
+    if (extra->watch_count == extra->watch_capacity) {
+        uint32_t capacity = extra->watch_capacity == 0 ? WATCH_STEP : extra->watch_capacity * 2;
+        struct job_watch *grown = realloc(extra->watches, capacity * sizeof *grown);
         if (grown == NULL)
             return false;
-        client->watches = grown;
-        client->watch_capacity = capacity;
+        extra->watches = grown;
+        extra->watch_capacity = capacity;
     }
-    client->watches[client->watch_count++] = (struct job_watch){.slot = slot};
-    if (client->watch_bits != NULL)
-        client->watch_bits[slot / 64] |= (uint64_t)1 << (slot % 64);
+    extra->watches[extra->watch_count++] = (struct job_watch){.slot = slot};
+    if (extra->watch_bits != NULL)
+        extra->watch_bits[slot / 64] |= (uint64_t)1 << (slot % 64);
     return true;
 }
 
@@ -231,8 +245,13 @@ uint32_t client_watch(struct client *client, struct parsed *parsed)
         return 1;
     }
     job = job_create(client->worker, JOB_COMMANDS, &client->session, &command, 1, NULL, 0);
+    struct client_extra *extra = client_extra_make(client);
+    if (extra == NULL && job != NULL) {
+        job_destroy(job);
+        job = NULL;
+    }
     for (uint32_t i = 1; job != NULL && i < parsed->argc; i++) {
-        if (!remember_watch(client, crc16_slot(parsed->argv[i].data, parsed->argv[i].len_bytes))) {
+        if (!remember_watch(extra, crc16_slot(parsed->argv[i].data, parsed->argv[i].len_bytes))) {
             job_destroy(job);
             job = NULL;
         }
@@ -249,12 +268,13 @@ uint32_t client_watch(struct client *client, struct parsed *parsed)
 
 void client_unwatch(struct client *client)
 {
+    const struct client_extra *extra = client_extra(client);
     struct job *job;
 
-    if (client->watch_count == 0)
+    if (extra->watch_count == 0)
         return;
-    job = job_create(client->worker, JOB_UNWATCH, &client->session, NULL, 0, client->watches,
-                     client->watch_count);
+    job = job_create(client->worker, JOB_UNWATCH, &client->session, NULL, 0, extra->watches,
+                     extra->watch_count);
     if (job == NULL)
         return; /* the client still knows them: its next EXEC takes them along, at worst in vain */
     forget_watches(client);
@@ -270,7 +290,7 @@ void transaction_done(struct client *client, bool begun)
         forget_watches(client);
     else
         client_unwatch(client);
-    client->executing = 0;
+    client->extra->executing = 0;
     client->last_active_unix_ms = client->worker->now_unix_ms;
 }
 

@@ -341,7 +341,7 @@ void cmd_bitop(struct call *call)
             from = entry_string(key.entry, number);
         combine(operation, result, (size_t)len, from, i == 3);
     }
-    uint64_t errors = call->reply->errors;
+    uint32_t errors = call->reply->errors;
     store_result(call, (struct text){result, (size_t)len});
     free(result);
     if (call->reply->errors == errors)

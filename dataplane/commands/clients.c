@@ -55,6 +55,14 @@ static bool is_open(const struct client *client)
     return client->conn != NULL && (client->flags & CLIENT_CLOSED) == 0;
 }
 
+static bool is_at(const struct client *client, struct text wanted)
+{
+    char local[STREAM_ADDRESS_TEXT_MAX];
+
+    client_local(client, local);
+    return is_text(wanted, local);
+}
+
 static bool matches(const struct client *client, const struct selection *selection,
                     uint64_t asking_id)
 {
@@ -62,7 +70,7 @@ static bool matches(const struct client *client, const struct selection *selecti
         return false;
     if (selection->address.data != NULL && !is_text(selection->address, client->peer))
         return false;
-    if (selection->local.data != NULL && !is_text(selection->local, client->local))
+    if (selection->local.data != NULL && !is_at(client, selection->local))
         return false;
     if (selection->type.data != NULL && !text_is(selection->type, "normal"))
         return false;
@@ -379,29 +387,29 @@ void cmd_client_id(struct call *call)
 
 void cmd_client_getname(struct call *call)
 {
-    if (call->client->name == NULL)
+    const char *name = client_extra(call->client)->texts[CLIENT_NAME];
+
+    if (name == NULL)
         reply_null(call->reply);
     else
-        reply_bulk_cstr(call->reply, call->client->name);
+        reply_bulk_cstr(call->reply, name);
 }
 
 void cmd_client_setname(struct call *call)
 {
-    if (client_set_text(call, &call->client->name, call->argv[2], "Client names"))
+    if (client_set_text(call, CLIENT_NAME, call->argv[2], "Client names"))
         reply_ok(call->reply);
 }
 
 void cmd_client_setinfo(struct call *call)
 {
-    struct client *client = call->client;
     bool done;
 
     if (call_option(call, 2, "lib-name")) {
-        done =
-            client_set_text(call, &client->library_name, call->argv[3], "CLIENT SETINFO lib-name");
+        done = client_set_text(call, CLIENT_LIBRARY_NAME, call->argv[3], "CLIENT SETINFO lib-name");
     } else if (call_option(call, 2, "lib-ver")) {
-        done = client_set_text(call, &client->library_version, call->argv[3],
-                               "CLIENT SETINFO lib-ver");
+        done =
+            client_set_text(call, CLIENT_LIBRARY_VERSION, call->argv[3], "CLIENT SETINFO lib-ver");
     } else {
         reply_errorf(call->reply, "Unrecognized option '%.*s'", text_shown(call->argv[2]),
                      call->argv[2].data);

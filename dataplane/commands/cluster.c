@@ -21,7 +21,13 @@ static bool enabled(struct call *call)
 /* The address that this client reached us at, without the port. */
 static void host_of(const struct client *client, char host[HOST_MAX])
 {
-    const char *local = client == NULL ? "127.0.0.1:0" : client->local;
+    char text[STREAM_ADDRESS_TEXT_MAX];
+    const char *local = "127.0.0.1:0";
+
+    if (client != NULL && client->conn != NULL) { /* else nobody will read it */
+        client_local(client, text);
+        local = text;
+    }
     const char *end = strrchr(local, ':');
     size_t len = end == NULL ? strlen(local) : (size_t)(end - local);
 

@@ -87,8 +87,9 @@ void cmd_auth(struct call *call)
         reply_ok(call->reply);
 }
 
-bool client_set_text(struct call *call, char **field, struct text value, const char *what)
+bool client_set_text(struct call *call, enum client_text which, struct text value, const char *what)
 {
+    struct client *client = call->client;
     char *copy = NULL;
 
     for (size_t i = 0; i < value.len_bytes; i++) {
@@ -99,7 +100,7 @@ bool client_set_text(struct call *call, char **field, struct text value, const c
         return false;
     }
     if (value.len_bytes > 0) {
-        copy = malloc(value.len_bytes + 1);
+        copy = client_extra_make(client) == NULL ? NULL : malloc(value.len_bytes + 1);
         if (copy == NULL) {
             reply_error(call->reply, "-OOM no memory for the name");
             return false;
@@ -107,8 +108,10 @@ bool client_set_text(struct call *call, char **field, struct text value, const c
         memcpy(copy, value.data, value.len_bytes);
         copy[value.len_bytes] = '\0';
     }
-    free(*field);
-    *field = copy;
+    if (client->extra != NULL) {
+        free(client->extra->texts[which]);
+        client->extra->texts[which] = copy;
+    }
     return true;
 }
 
@@ -155,7 +158,7 @@ void cmd_hello(struct call *call)
             i += 2;
         } else if (call_option(call, i, "setname") && i + 1 < call->argc) {
             /* Holds whatever the words behind it bring, as in Redis. */
-            if (!client_set_text(call, &client->name, call->argv[++i], "Client names"))
+            if (!client_set_text(call, CLIENT_NAME, call->argv[++i], "Client names"))
                 return;
         } else {
             reply_errorf(call->reply, "Syntax error in HELLO option '%.*s'",
@@ -202,8 +205,10 @@ void cmd_reset(struct call *call)
     call->reply->resp = 2;
     call->reply->muted = client->conn == NULL;
     client->reply.resp = 2;
-    free(client->name);
-    client->name = NULL;
+    if (client->extra != NULL) {
+        free(client->extra->texts[CLIENT_NAME]);
+        client->extra->texts[CLIENT_NAME] = NULL;
+    }
     reply_status(call->reply, "RESET");
 }
 

@@ -129,7 +129,9 @@ static struct slowlog_entry *make_entry(const struct call *call)
 {
     const struct client *client = client_of(call);
     const char *peer = client == NULL ? "" : client->peer;
-    const char *name = client == NULL || client->name == NULL ? "" : client->name;
+    const char *name = client == NULL ? NULL : client_extra(client)->texts[CLIENT_NAME];
+
+    name = name == NULL ? "" : name;
     size_t most = HEADER_MAX_BYTES +
                   (size_t)SLOWLOG_ARGUMENTS_MAX *
                       (HEADER_MAX_BYTES + SLOWLOG_ARGUMENT_MAX_BYTES + CUT_NOTE_MAX_BYTES) +

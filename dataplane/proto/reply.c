@@ -125,6 +125,8 @@ static void note_error(struct reply *reply, const char *text)
     size_t len = 3;
 
     reply->errors++;
+    if (reply->error_code == NULL)
+        return;
     if (text[0] == '-' && strchr(text, ' ') != NULL) {
         code = text + 1;
         len = strcspn(code, " ");
@@ -435,6 +437,7 @@ void reply_memory_init(struct reply_memory *memory, uint8_t resp, char *small, s
     *memory = (struct reply_memory){.reply = {.sink = &memory_sink, .resp = resp},
                                     .small = small,
                                     .small_bytes = small_bytes};
+    memory->reply.error_code = memory->error_code;
 }
 
 void reply_memory_finish(struct reply_memory *memory)
@@ -478,7 +481,8 @@ void reply_memory_move(struct reply_memory *memory, struct reply *to)
     start_over(memory);
     if (memory->reply.errors > 0) {
         to->errors += memory->reply.errors;
-        memcpy(to->error_code, memory->reply.error_code, sizeof to->error_code);
+        if (to->error_code != NULL)
+            memcpy(to->error_code, memory->error_code, sizeof memory->error_code);
         memory->reply.errors = 0;
     }
     if (memory->reply.failed) {
@@ -492,7 +496,7 @@ void reply_memory_take(struct reply_memory *memory, uint64_t bytes, struct reply
 {
     assert(memory->reply.cur == memory->reply.base && bytes <= memory->total_bytes);
     if (bytes == memory->total_bytes) {
-        uint64_t errors = memory->reply.errors;
+        uint32_t errors = memory->reply.errors;
         memory->reply.errors = 0;
         reply_memory_move(memory, to);
         memory->reply.errors = errors;

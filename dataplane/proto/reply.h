@@ -37,13 +37,19 @@ struct reply {
     const struct reply_sink *sink;
     void *sink_arg;
     uint64_t committed_bytes;
-    uint64_t errors;                 /* error replies written so far (for statistics and EXEC) */
-    char error_code[REPLY_CODE_MAX]; /* first word of the last error, e.g. "ERR", for errorstats */
-    uint8_t resp;                    /* 2 or 3 */
-    bool muted; /* CLIENT REPLY OFF and SKIP: everything is dropped (errors still count) */
+    char *error_code; /* NULL, or the owner's REPLY_CODE_MAX bytes for the first word of the last
+                       * error, e.g. "ERR", for errorstats: read before another error comes */
+    uint32_t errors;  /* error replies written so far (for statistics and EXEC); wraps */
+    uint8_t resp;     /* 2 or 3 */
+    bool muted;       /* CLIENT REPLY OFF and SKIP: everything is dropped (errors still count) */
     bool failed;
 };
 
+/* The first word of the last error; empty: not known. */
+static inline const char *reply_error_code(const struct reply *reply)
+{
+    return reply->error_code == NULL ? "" : reply->error_code;
+}
 void reply_bytes(struct reply *reply, const char *data, size_t len_bytes); /* raw, already RESP */
 void reply_status(struct reply *reply, const char *text); /* +text; CR and LF become spaces */
 void reply_ok(struct reply *reply);
@@ -83,6 +89,7 @@ struct reply_memory {
     uint64_t total_bytes; /* committed and not moved away */
     char *small;          /* optional caller's buffer used before chunks are allocated */
     size_t small_bytes, small_used, small_taken;
+    char error_code[REPLY_CODE_MAX];
 };
 void reply_memory_init(struct reply_memory *memory, uint8_t resp, char *small, size_t small_bytes);
 /* Commits what is written; call before move or take. */

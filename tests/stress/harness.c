@@ -8,6 +8,7 @@
 
 #include "dataplane/client/batch.h"
 #include "dataplane/client/client.h"
+#include "dataplane/client/input.h"
 #include "dataplane/slots/job.h"
 #include "dataplane/slots/watch.h"
 #include "dataplane/store/lazyfree.h"
@@ -420,7 +421,7 @@ LOOKS_WITHOUT_ASKING static void print_clients(const struct worker *worker)
          client != NULL && shown < CLIENTS_SHOWN_MAX; client = client->next, shown++)
         fprintf(stderr, "  client %llu: flags %x, input %zu, last %s\n",
                 (unsigned long long)client->session.client_id, client->flags,
-                client->input.end - client->input.start,
+                client_input_len(client),
                 client->last_command == NULL ? "-" : client->last_command->name);
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "dataplane/client/client.h"
+#include "dataplane/client/input.h"
 #include "tests/stress/harness.h"
 
 /* Workers turned by hand: what arrives, and when, is the test's. */
@@ -375,9 +376,68 @@ Test(batch, long_turns_slow_connections_down_and_do_not_stop_them)
         harness_turn(h, 0);
         ssize_t got = pipe_receive(peer->pipe, answers, sizeof answers, 0);
         received += got > 0 ? (size_t)got : 0;
-        cr_assert_leq(client->input.end - client->input.start, INPUT_MAX_BYTES);
+        cr_assert_leq(client_input_len(client), INPUT_MAX_BYTES);
         cr_assert_lt(turn, COMMANDS);
     }
     cr_assert_eq(sent, peer->out_len);
     peer->out_len = 0;
+}
+
+/* Connections without a command in progress share a parser: what one leaves half sent or wrong is
+ * its own, and gone with the command. */
+Test(batch, half_commands_of_several_connections_do_not_mix)
+{
+    static const char many[] = "*20\r\n$3\r\nDEL\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n$1\r\n4\r\n"
+                               "$1\r\n5\r\n$1\r\n6\r\n$1\r\n7\r\n$1\r\n8\r\n$1\r\n9\r\n$1\r\n0\r\n"
+                               "$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n$1\r\n4\r\n$1\r\n5\r\n$1\r\n6\r\n"
+                               "$1\r\n7\r\n$1\r\n8\r\n$1\r\n9\r\n";
+    static const char ping[] = "*2\r\n$4\r\nPING\r\n$5\r\nother\r\n";
+    struct peer *other = peer_create(h, 0), *wrong = peer_create(h, 0);
+    size_t sent[2] = {0};
+
+    while (sent[0] < sizeof many - 1) {
+        size_t part = sizeof many - 1 - sent[0] < 7 ? sizeof many - 1 - sent[0] : 7;
+        peer_add_raw(peer, many + sent[0], part);
+        sent[0] += part;
+        peer_add_raw(other, ping + sent[1], 3);
+        sent[1] = (sent[1] + 3) % (sizeof ping - 1);
+        peer_flush(peer);
+        peer_flush(other);
+        harness_idle(h);
+    }
+    cr_assert_eq(peer_number(peer), 0);
+    peer_add_raw(peer, "*1\r\n$4\r\nPI", 10);
+    peer_add_raw(wrong, "*1\r\n+", 5);
+    peer_flush(peer);
+    peer_add_raw(wrong, "x\r\n", 3);
+    peer_flush(wrong);
+    harness_idle(h);
+    cr_assert(peer_got(wrong, "-ERR Protocol error: expected '$', got '+'\r\n"));
+    peer_add_raw(peer, "NG\r\n", 4);
+    peer_flush(peer);
+    expect_status("PONG");
+    peer_close(other);
+    peer_close(wrong);
+}
+
+/* What an idle connection costs is struct client and its address. */
+Test(batch, an_idle_connection_has_no_blocks)
+{
+    const struct client *client;
+
+    peer_send(peer, "PING");
+    expect_status("PONG");
+    client = h->node->workers[0]->clients->first;
+    peer_add_raw(peer, "*1\r\n$4\r\nPI", 10);
+    peer_flush(peer);
+    harness_idle(h);
+    cr_assert_not_null(client->input);
+    peer_add_raw(peer, "NG\r\n", 4);
+    peer_flush(peer);
+    expect_status("PONG");
+    cr_assert_null(client->input);
+    cr_assert_null(client->extra);
+    peer_send(peer, "CLIENT SETNAME me");
+    expect_status("OK");
+    cr_assert_not_null(client->extra);
 }

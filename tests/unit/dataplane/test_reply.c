@@ -21,6 +21,7 @@ static struct reply *start(struct sample *sample, uint8_t resp)
 /* A sink over one fixed buffer. */
 struct fixed {
     struct reply reply;
+    char error_code[REPLY_CODE_MAX];
     char room[1 << 20];
     size_t used, step; /* `step`: room given at a time */
     size_t appended;
@@ -66,6 +67,7 @@ static struct fixed *fixed_new(size_t step)
     fixed->reply.sink = &fixed_sink;
     fixed->reply.sink_arg = fixed;
     fixed->reply.resp = 2;
+    fixed->reply.error_code = fixed->error_code;
     fixed->step = step;
     return fixed;
 }

@@ -8,22 +8,54 @@
 
 enum { WORDS_MAX = 32 };
 
+static int local(struct stream_conn *conn, char text[STREAM_ADDRESS_TEXT_MAX])
+{
+    (void)conn;
+    strcpy(text, "10.0.0.9:6379");
+    return 0;
+}
+
+static const struct stream_driver driver = {.local = local};
+
+struct client *client_fixture_add(struct client_fixture *fixture, uint64_t id, const char *peer)
+{
+    struct client_list *list = fixture->base->worker->clients;
+    struct client *client = calloc(1, sizeof *client + strlen(peer) + 1);
+
+    cr_assert_not_null(client);
+    client->worker = fixture->base->worker;
+    client->conn = &fixture->conn;
+    client->flags = CLIENT_AUTHENTICATED;
+    client->session = (struct session){.client_id = id, .resp = 2};
+    strcpy(client->peer, peer);
+    client->previous = list->last;
+    if (list->last == NULL)
+        list->first = client;
+    else
+        list->last->next = client;
+    list->last = client;
+    return client;
+}
+
+static void free_client(struct client *client)
+{
+    if (client->extra != NULL)
+        for (unsigned i = 0; i < CLIENT_TEXTS; i++)
+            free(client->extra->texts[i]);
+    free(client->extra);
+    free(client);
+}
+
 struct client_fixture *client_fixture_create(void)
 {
     struct client_fixture *fixture = calloc(1, sizeof *fixture);
     struct fixture *base = fixture_create(1);
-    struct client *client = &fixture->client;
 
     fixture->base = base;
     base->node->commands = command_index_create();
-    client->worker = base->worker;
-    client->conn = &fixture->conn;
-    client->flags = CLIENT_AUTHENTICATED;
-    client->session = (struct session){.client_id = 1, .resp = 2};
-    client->multi.slot = -1;
-    client->peer = client->local = "";
+    base->worker->driver = &driver;
     base->worker->clients = calloc(1, sizeof *base->worker->clients);
-    base->worker->clients->first = base->worker->clients->last = client;
+    fixture->client = client_fixture_add(fixture, 1, "10.0.0.1:1");
     return fixture;
 }
 
@@ -31,9 +63,10 @@ void client_fixture_destroy(struct client_fixture *fixture)
 {
     struct fixture *base = fixture->base;
 
-    free(fixture->client.name);
-    free(fixture->client.library_name);
-    free(fixture->client.library_version);
+    for (struct client *at = base->worker->clients->first, *next; at != NULL; at = next) {
+        next = at->next;
+        free_client(at);
+    }
     free(base->worker->clients);
     command_index_destroy(base->node->commands);
     fixture_destroy(base);
@@ -66,7 +99,7 @@ const char *client_fixture_run(struct client_fixture *fixture, const char *line)
         argv[i] = (struct text){words[i].data, words[i].len};
     struct call *call = fixture_call(base, (uint32_t)count, argv);
     call->command = row_of(base->node, (uint32_t)count, argv);
-    call->client = &fixture->client;
+    call->client = fixture->client;
     reply_memory_init(&part.memory, base->session.resp, NULL, 0);
     if (call->command->gather != NULL) {
         call->command->gather(base->worker, call, &part.memory, &part.number);

@@ -11,10 +11,12 @@
 struct client_fixture {
     struct fixture *base;
     struct stream_conn conn;
-    struct client client; /* first in its worker's list */
+    struct client *client; /* first in its worker's list */
 };
 
 struct client_fixture *client_fixture_create(void);
+/* Another one at the end of the worker's list, from `peer`; the fixture's. */
+struct client *client_fixture_add(struct client_fixture *fixture, uint64_t id, const char *peer);
 void client_fixture_destroy(struct client_fixture *fixture);
 /* The reply holds until the next call. */
 const char *client_fixture_run(struct client_fixture *fixture, const char *line);

@@ -23,22 +23,15 @@ static void stop(void)
     client_fixture_destroy(fixture);
 }
 
-static struct client others[3];
+static struct client *others[3];
 
 static void start(void)
 {
     fixture = client_fixture_create();
     f = fixture->base;
-    client = &fixture->client;
-    client->peer = "10.0.0.1:1";
-    for (unsigned i = 0; i < 3; i++) {
-        others[i] = *client;
-        others[i].session.client_id = 10 + i;
-        others[i].next = NULL;
-        others[i].previous = i == 0 ? client : &others[i - 1];
-        others[i].previous->next = &others[i];
-    }
-    f->worker->clients->last = &others[2];
+    client = fixture->client;
+    for (unsigned i = 0; i < 3; i++)
+        others[i] = client_fixture_add(fixture, 10 + i, client->peer);
 }
 
 TestSuite(clients, .init = start, .fini = stop);
@@ -63,7 +56,7 @@ Test(clients, list_by_id_keeps_the_order_of_the_ids)
     cr_assert_str_eq(ids(run("CLIENT LIST")), "1 10 11 12");
     cr_assert_str_eq(ids(run("CLIENT LIST ID 12 99 1 -5 12 0")), "12 1 12");
     expect("CLIENT LIST ID 99", "$0\r\n\r\n");
-    others[2].flags |= CLIENT_CLOSED;
+    others[2]->flags |= CLIENT_CLOSED;
     cr_assert_str_eq(ids(run("CLIENT LIST ID 12 11")), "11");
     f->session.resp = 3;
     cr_assert_eq(strncmp(run("CLIENT LIST ID 11"), "=", 1), 0);
@@ -104,7 +97,7 @@ Test(clients, names)
     expect("CLIENT GETNAME", "$-1\r\n");
     expect("CLIENT SETINFO LIB-NAME redis-py", "+OK\r\n");
     expect("CLIENT SETINFO LIB-VER 5.0", "+OK\r\n");
-    cr_assert_str_eq(client->library_name, "redis-py");
+    cr_assert_str_eq(client->extra->texts[CLIENT_LIBRARY_NAME], "redis-py");
     expect("CLIENT SETINFO NONSENSE x", "-ERR Unrecognized option 'NONSENSE'\r\n");
 }
 
@@ -114,9 +107,9 @@ Test(clients, a_transaction_shows_in_the_flags)
     client->flags |= CLIENT_MULTI | CLIENT_NO_EVICT;
     cr_assert_not_null(strstr(run("CLIENT INFO"), " flags=xe "));
     client->flags &= ~(uint32_t)CLIENT_MULTI;
-    client->executing = 3; /* EXEC of two commands */
+    client_extra_make(client)->executing = 3; /* EXEC of two commands */
     cr_assert_not_null(strstr(run("CLIENT INFO"), " flags=xe db=0 sub=0 psub=0 ssub=0 multi=2 "));
-    client->executing = 0;
+    client->extra->executing = 0;
 }
 
 Test(clients, pauses_grow_longer_and_stricter)

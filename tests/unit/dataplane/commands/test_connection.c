@@ -22,7 +22,7 @@ static void start(void)
 {
     fixture = client_fixture_create();
     f = fixture->base;
-    client = &fixture->client;
+    client = fixture->client;
 }
 
 static void stop(void)
