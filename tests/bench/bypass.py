@@ -4,8 +4,9 @@
     bypass.py [--build build] [--rounds 5] [--json FILE]
 
 One core each. A run counts only if the cores were near each other before and after it (the ring
-probe of pollux-bench) and both sides had their core to themselves; others are done again, up to
---tries. README.md beside this file has the rows.
+probe of pollux-bench) and both sides had their core to themselves; others, and runs that fail, are
+done again, up to --tries and as long as --minutes are not over. README.md beside this file has the
+rows.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,7 +23,7 @@ import time
 sys.dont_write_bytecode = True
 
 from figures import Figure, table  # noqa: E402
-from servers import HOST, BenchError, Process, Server, free_ports  # noqa: E402
+from servers import HOST, BenchError, Process, Server  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ADDRESS = "10.9.0.1"
@@ -33,7 +35,9 @@ CLIENTS = 50
 OWN_CORE = 0.95
 IDLE_CONNECTIONS = 100000
 FLOOD_RATE = 1000000
-FRAME_REQUESTS = 100000
+FRAME_REQUESTS = 50000
+RUN_DEADLINE_S = 60  # of one run of the load
+FAR_NS = 400         # as pollux-bench has it
 
 
 class Memif(Process):
@@ -79,7 +83,12 @@ class Bypass:
     def __init__(self, options):
         self.options = options
         self.figures = {}
-        self.discarded = 0
+        self.began = time.monotonic()
+        self.round = 0
+        self.discarded = []   # why runs were done again
+        self.spoiled = []     # what stands in the figures though it was not clean
+        self.failed = []      # parts of rounds without any result
+        self.probes_ns = []
 
     def say(self, text):
         print(text, file=sys.stderr, flush=True)
@@ -124,30 +133,69 @@ class Bypass:
         return command
 
     def once(self, server, *flags, **options):
-        done = subprocess.run(self.command(server, *flags, **options), capture_output=True,
-                              text=True)
+        try:
+            done = subprocess.run(self.command(server, *flags, **options), capture_output=True,
+                                  text=True, timeout=RUN_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            raise BenchError("load on %s: no end after %d s" % (server.label, RUN_DEADLINE_S)
+                             ) from None
         if done.returncode != 0:
             raise BenchError("load on %s: %s" % (server.label, done.stderr.strip()))
-        result = json.loads(done.stdout)
+        return self.checked(server, json.loads(done.stdout))
+
+    def checked(self, server, result):
+        """Results with replies that nobody expected are worth nothing."""
         if result["errors"] + result["nulls"] + result["moved"] > 0:
             raise BenchError("%s: %d errors, %d nulls, %d moved; %s" % (
                 server.label, result["errors"], result["nulls"], result["moved"],
                 result["first_error"]))
         return result
 
+    def what_is_wrong(self, result):
+        """Why a run is not to be compared with others; None: it is clean."""
+        seconds = result["seconds"]
+        for side in ("load", "server"):
+            own = result[side + "_cpu_seconds"]
+            if own < OWN_CORE * seconds and (own > 0 or side == "load"):
+                return "the %s had its core for %.0f %% of the time" % (side, 100 * own / seconds)
+        return None if result["cores"] == "near" else "the cores were %s" % result["cores"]
+
+    def may_try_again(self):
+        """Each round has its share of the time; what it leaves is for those after it."""
+        until = 60 * self.options.minutes * (self.round + 1) / self.options.rounds
+        return time.monotonic() - self.began < until
+
     def load(self, server, *flags, **options):
-        """A run in the near state with both cores to themselves, if one of --tries is."""
-        for left in reversed(range(self.options.tries)):
-            result = self.once(server, *flags, **options)
-            own = min(result["load_cpu_seconds"], result["server_cpu_seconds"] or 1e9)
-            if result["cores"] == "near" and own >= OWN_CORE * result["seconds"]:
+        """A run in the near state with both cores to themselves, if one of --tries is; else the
+        last one that had a result."""
+        result = wrong = None
+        for number in range(self.options.tries):
+            try:
+                result = self.once(server, *flags, **options)
+                wrong = self.what_is_wrong(result)
+                self.probes_ns += [result["probe_before_ns"], result["probe_after_ns"]]
+            except BenchError as error:
+                if server.process.poll() is not None:
+                    raise BenchError("%s ended:\n%s" % (server.label, server.output())) from error
+                wrong = str(error)
+            if wrong is None:
+                return result
+            if number + 1 == self.options.tries or not self.may_try_again():
                 break
-            self.discarded += left > 0
-        else:
-            result["spoiled"] = True
-            self.say("  no clean run in %d tries: %s, own core %.0f %%" % (
-                self.options.tries, result["cores"], 100 * own / result["seconds"]))
+            self.discarded.append(wrong)
+            self.say("  again: %s" % wrong)
+        if result is None:
+            raise BenchError(wrong)
+        self.spoiled.append(wrong)
+        self.say("  not clean, and kept: %s" % wrong)
         return result
+
+    @staticmethod
+    def limit(result):
+        """Which side was the limit of a closed loop."""
+        share = result["busy_share"]
+        return "the generator was busy %.0f %% of its time: %s" % (
+            100 * share, "it may have been the limit" if share > 0.95 else "the server was the limit")
 
     def redis_benchmark(self, redis):
         """Its own tool's word for GET, over random keys of which all are there."""
@@ -182,7 +230,7 @@ class Bypass:
                              "requests a second", "higher", 15, 30)
         figure.add("polluxd", get["rate"])
         figure.add("redis", max(slow["rate"], own))
-        figure.note("the generator was busy %.0f %% of its time" % (100 * get["busy_share"]))
+        figure.note(self.limit(get))
         figure = self.figure("share", "GET against bare frames of 128 bytes", "a second", "higher",
                              0.08, 0.16)
         figure.add("polluxd", get["rate"])
@@ -190,6 +238,7 @@ class Bypass:
         figure = self.figure("set", "SET against GET", "requests a second", "higher", 0.8, 0.9)
         figure.add("set", write["rate"])
         figure.add("get", get["rate"])
+        figure.note(self.limit(write))
         for name, must, aim in (("p50", 4, 2), ("p99", 10, 5)):
             figure = self.figure("trip", "unloaded round trip, " + name, "us", "lower", must, aim,
                                  relative=False)
@@ -199,7 +248,8 @@ class Bypass:
         figure = self.figure("connections", "connect, PING, close", "a second", "higher", 150000,
                              400000, relative=False)
         figure.add("polluxd", churn["connection_rate"])
-        return deep["rate"]
+        figure.note(self.limit(churn))
+        return deep
 
     def half(self, result):
         gaps = result["gaps"]
@@ -217,8 +267,11 @@ class Bypass:
     def against_uring(self, uring, deep):
         figure = self.figure("pipeline16", "pipelines of 16 against our uring driver",
                              "requests a second", "higher", 1.3, 2)
-        figure.add("bypass", deep)
-        figure.add("uring", self.load(uring, clients=CLIENTS, pipeline=16)["rate"])
+        slow = self.load(uring, clients=CLIENTS, pipeline=16)
+        figure.add("bypass", deep["rate"])
+        figure.add("uring", slow["rate"])
+        figure.note("bypass: " + self.limit(deep))
+        figure.note("uring: " + self.limit(slow))
 
     def idle(self):
         with self.polluxd() as server:
@@ -235,7 +288,7 @@ class Bypass:
                 out, err = process.communicate()
             if process.returncode != 0:
                 raise BenchError("idle connections: %s%s" % (first, err))
-            beside = json.loads(out)
+            beside = self.checked(server, json.loads(out))
         figure = self.figure("idle-memory", "memory of an idle connection", "bytes", "lower", 1024,
                              512, relative=False)
         figure.add("polluxd", grown / IDLE_CONNECTIONS)
@@ -243,6 +296,7 @@ class Bypass:
                              "requests a second", "higher", 0.9, 0.97)
         figure.add("beside", beside["rate"])
         figure.add("alone", alone["rate"])
+        figure.note(self.limit(beside))
 
     def flood(self):
         with self.polluxd() as server:
@@ -257,6 +311,7 @@ class Bypass:
         figure.add("alone", alone["rate"])
         figure.note("%.2f M SYNs a second; memory grew by %.1f MiB" % (
             flooded["flood_per_second"] / 1e6, grown / 2 ** 20))
+        figure.note(self.limit(flooded))
 
     def instructions(self):
         """Deterministic to a fraction of a percent, so once is enough."""
@@ -271,16 +326,41 @@ class Bypass:
                 self.options.frame, name, "--offload"))
 
     def run(self):
-        self.instructions()
+        self.part("instructions", self.instructions)
         with Server("redis", self.options.redis, {self.options.server_core}) as redis, \
                 Server("uring", self.options.server, {self.options.server_core}) as uring:
             for server in (redis, uring):
                 self.once(server, "preload", requests=1)
-            for number in range(self.options.rounds):
-                self.say("round %d" % (number + 1))
-                self.against_uring(uring, self.against_redis(redis))
-                self.idle()
-                self.flood()
+            for self.round in range(self.options.rounds):
+                self.say("round %d, after %.0f s" % (self.round + 1,
+                                                     time.monotonic() - self.began))
+                self.part("against redis and uring",
+                          lambda: self.against_uring(uring, self.against_redis(redis)))
+                self.part("idle connections", self.idle)
+                self.part("SYN flood", self.flood)
+
+    def part(self, name, measure):
+        """A part of a round, once more if it fails; figures come only from those that end well."""
+        for left in (1, 0):
+            try:
+                measure()
+                return
+            except BenchError as error:
+                self.say("  %s failed: %s" % (name, error))
+                if left == 0 or not self.may_try_again():
+                    break
+                self.discarded.append("%s failed" % name)
+        self.failed.append("round %d: %s" % (self.round + 1, name))
+
+    def summary(self):
+        near = sum(1 for probe in self.probes_ns if 0 < probe < FAR_NS)
+        if self.probes_ns:
+            print("\nring probe: median %.0f ns; near in %d of %d" % (
+                statistics.median(self.probes_ns), near, len(self.probes_ns)))
+        for what, lines in (("done again", self.discarded), ("not clean and kept", self.spoiled),
+                            ("without result", self.failed)):
+            print("%d %s%s" % (len(lines), what, ": " + "; ".join(lines) if lines else ""))
+        print("%.0f s in all" % (time.monotonic() - self.began))
 
 
 def parse():
@@ -296,6 +376,8 @@ def parse():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2, help="length of a run (2)")
     parser.add_argument("--tries", type=int, default=5, help="runs until one is clean (5)")
+    parser.add_argument("--minutes", type=float, default=7,
+                        help="after which nothing is done again (7)")
     parser.add_argument("--server-core", type=int, default=cores[0])
     parser.add_argument("--load-core", type=int, default=cores[-1])
     parser.add_argument("--json", help="write all samples to this file")
@@ -322,11 +404,11 @@ def main():
         for figure in figures:
             print(figure.text() + "\n")
         print(table(figures))
-        print("\n%d runs were done again: far, or a core was shared" % bypass.discarded)
+        bypass.summary()
         if options.json:
             with open(options.json, "w") as out:
                 json.dump([figure.as_json() for figure in figures], out, indent=1)
-    return 0
+    return 1 if bypass.failed else 0
 
 
 if __name__ == "__main__":
