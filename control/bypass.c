@@ -1,5 +1,7 @@
 #include "control/bypass.h"
+#include "control/listeners.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -59,6 +61,83 @@ static int open_kernel_side(struct bypass *bypass, const struct config *config, 
     return kernel_side_open(&bypass->kernel, config, workers, info.mac, info.mtu, log);
 }
 
+/* ---- which frames come to which queue ---- */
+
+/* The families of our addresses. */
+static void families(const struct config *config, struct dpdk_steer_ports *ports)
+{
+    const struct config_list *addresses = config->dpdk_address;
+
+    for (unsigned i = 0; i < addresses->count; i++) {
+        bool v6 = strchr(addresses->items[i], ':') != NULL;
+        ports->v4 |= !v6;
+        ports->v6 |= v6;
+    }
+}
+
+/* Rules of the card for the ports of the configuration; what it refuses is done in software. */
+static int steer_ports(struct bypass *bypass, const struct config *config, unsigned workers,
+                       struct log *log)
+{
+    struct dpdk_steer_ports ports = {.common = (uint16_t)config->port};
+    struct dpdk_steering result;
+
+    if (config->per_core_endpoints != 0 && config->port != 0) {
+        ports.first = (uint16_t)listeners_core_base(config);
+        ports.count = workers;
+    }
+    families(config, &ports);
+    if (bypass->steering != NULL)
+        steer_by_card(bypass->steering, false);
+    int status = dpdk_port_steer(bypass->port, &ports, &result);
+    if (status < 0) {
+        log_write(log, LOG_LEVEL_WARNING,
+                  "dpdk-flow-isolation: the card takes no rules for our ports (%s); set: "
+                  "dpdk-flow-isolation no",
+                  result.reason);
+        return status;
+    }
+    if (result.ports > 0 && result.by_rule < result.ports)
+        log_write(log, LOG_LEVEL_NOTICE,
+                  "Ports of workers: %u of %u steered by rules of the card, the others in software "
+                  "(%s)",
+                  result.by_rule, result.ports, result.reason);
+    else if (result.ports > 0)
+        log_write(log, LOG_LEVEL_NOTICE, "Ports of workers: %u steered by rules of the card",
+                  result.by_rule);
+    if (bypass->steering != NULL)
+        steer_by_card(bypass->steering, result.by_rule == result.ports);
+    return 0;
+}
+
+void bypass_ports_changed(struct bypass *bypass, const struct config *config, unsigned workers,
+                          struct log *log)
+{
+    if (bypass->port == NULL)
+        return;
+    /* Connections to the ports of before go on, and come to any queue from now on. */
+    if (bypass->steering != NULL && config->per_core_endpoints != 0)
+        steer_table_changed(bypass->steering);
+    (void)steer_ports(bypass, config, workers, log); /* said in the log */
+}
+
+/* A table that the device does not show may change at any time. */
+static void look_at_table(struct bypass *bypass, struct log *log)
+{
+    if (bypass->steering == NULL || steer_passes_on(bypass->steering))
+        return;
+    int changed = dpdk_port_table_changed(bypass->port);
+    if (changed == -ENOMEM || changed == 0 || (changed > 0 && !bypass->table_seen)) {
+        bypass->table_seen |= changed >= 0;
+        return;
+    }
+    steer_table_changed(bypass->steering);
+    if (changed > 0)
+        log_write(log, LOG_LEVEL_NOTICE,
+                  "The card spreads flows over its queues otherwise than before: segments of "
+                  "connections elsewhere are passed on between workers");
+}
+
 /* Frames come to the wrong queue only where there are several. */
 static int start_steering(struct bypass *bypass, const struct config *config, unsigned workers,
                           struct log *log)
@@ -66,10 +145,13 @@ static int start_steering(struct bypass *bypass, const struct config *config, un
     struct dpdk_port_info info;
 
     dpdk_port_info(bypass->port, &info);
-    if (info.queues == 1)
-        return 0;
-    bypass->steering = steer_create(config, workers, info.queues);
-    return bypass->steering == NULL ? refuse(log, "no memory to steer frames") : 0;
+    if (info.queues > 1) {
+        bypass->steering = steer_create(config, workers, info.queues);
+        if (bypass->steering == NULL)
+            return refuse(log, "no memory to steer frames");
+    }
+    look_at_table(bypass, log);
+    return steer_ports(bypass, config, workers, log);
 }
 
 /* Queue pairs to ask for. */
@@ -88,6 +170,8 @@ int bypass_start(struct bypass *bypass, const struct config *config, unsigned wo
     char args[ARGS_MAX], error[DPDK_ERROR_MAX];
     struct dpdk_options options = {
         .specs = &spec, .spec_count = 1, .queues = queues, .args = args, .log = log};
+
+    options.isolate = config->dpdk_flow_isolation != 0;
 
     if (check(config, log) < 0)
         return -1;
@@ -180,10 +264,12 @@ void bypass_take(struct bypass *bypass)
     kernel_side_take(&bypass->kernel);
 }
 
-void bypass_tick(struct bypass *bypass)
+void bypass_tick(struct bypass *bypass, struct log *log)
 {
-    if (bypass->port != NULL)
-        dpdk_port_tick(bypass->port);
+    if (bypass->port == NULL)
+        return;
+    dpdk_port_tick(bypass->port);
+    look_at_table(bypass, log);
 }
 
 void bypass_end(struct bypass *bypass)

@@ -20,6 +20,7 @@ struct bypass {
     struct dpdk *dpdk;
     struct dpdk_port *port;
     struct steer_group *steering; /* of frames between queues; NULL: there is one */
+    bool table_seen;              /* the card's redirection table has been read */
     struct kernel_side kernel;    /* dpdk-kernel-path; else closed */
 };
 
@@ -32,11 +33,14 @@ unsigned bypass_networked(const struct bypass *bypass, unsigned workers);
 void bypass_give_queues(const struct bypass *bypass, struct node *node);
 /* What the port is, for the operator. */
 void bypass_log(const struct bypass *bypass, const struct config *config, struct log *log);
+/* The ports of the configuration are others now. */
+void bypass_ports_changed(struct bypass *bypass, const struct config *config, unsigned workers,
+                          struct log *log);
 /* What the control thread waits for besides, and for how long at most; and what follows. */
 int bypass_wait(struct bypass *bypass, struct pollfd fds[KERNEL_SIDE_FDS], int timeout_ms);
 void bypass_take(struct bypass *bypass);
 /* About once a second. */
-void bypass_tick(struct bypass *bypass);
+void bypass_tick(struct bypass *bypass, struct log *log);
 /* Harmless if nothing was started. All streams are destroyed. */
 void bypass_end(struct bypass *bypass);
 

@@ -357,8 +357,11 @@ int configure(void *arg, const struct config_span *words, unsigned count, bool l
                      strerror(-result));
         }
     }
-    if (configuring.listens) /* whichever values are in force now */
+    if (configuring.listens) { /* whichever values are in force now */
         kernel_side_settle(&control->bypass.kernel, control->config);
+        bypass_ports_changed(&control->bypass, control->config, control->node->worker_count,
+                             control->log);
+    }
     saved_free(&saved);
     return result;
 }

@@ -176,6 +176,19 @@ static void device(const struct dpdk_port *port, struct report *report)
     info_number(report, "network_tx_errors", stats.tx_errors);
 }
 
+/* Who brings a worker's port to its queue, and what happens to segments at the wrong one. */
+static void steering(const struct node *node, const struct dpdk_port *port, struct report *report)
+{
+    struct dpdk_steering result;
+
+    dpdk_port_steering(port, &result);
+    info_number(report, "network_flow_isolation", result.isolated);
+    info_number(report, "network_core_ports_by_rule", result.by_rule);
+    info_number(report, "network_core_ports_by_software", result.ports - result.by_rule);
+    info_number(report, "network_passes_on",
+                node->steering != NULL && steer_passes_on(node->steering));
+}
+
 static void kernel_side(const struct kernel_path *path, struct report *report)
 {
     const struct kernel_path_counters *counters = kernel_path_counters(path);
@@ -203,6 +216,7 @@ void info_network(struct call *call, struct report *report)
     if (port == NULL)
         return;
     device(port, report);
+    steering(call->node, port, report);
     info_number(report, "network_workers_without_queue",
                 call->node->worker_count - call->node->network_count);
     if (call->node->kernel_path != NULL)

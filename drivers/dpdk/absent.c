@@ -55,6 +55,22 @@ void dpdk_port_info(const struct dpdk_port *port, struct dpdk_port_info *info)
     abort();
 }
 
+int dpdk_port_steer(struct dpdk_port *port, const struct dpdk_steer_ports *ports,
+                    struct dpdk_steering *result)
+{
+    abort();
+}
+
+void dpdk_port_steering(const struct dpdk_port *port, struct dpdk_steering *result)
+{
+    abort();
+}
+
+int dpdk_port_table_changed(struct dpdk_port *port)
+{
+    abort();
+}
+
 void dpdk_port_link(const struct dpdk_port *port, struct dpdk_link *link)
 {
     abort();

@@ -42,6 +42,7 @@ struct dpdk_options {
     unsigned spec_count;
     unsigned queues;            /* queue pairs of each port, for the memory to be set aside */
     unsigned packets_per_queue; /* 0: two rings and DPDK_SPARE_PACKETS */
+    bool isolate;               /* only what rules of ours match comes to the ports */
     const char *args;           /* further EAL arguments, blanks between them; NULL: none */
     struct log *log;            /* where DPDK's warnings go; NULL: nowhere */
 };
@@ -71,6 +72,35 @@ void dpdk_port_close(struct dpdk_port *port);
 
 /* The queue pair of worker `index`; lives as long as the port. */
 struct packet_port *dpdk_queue(struct dpdk_port *port, unsigned index);
+
+/* TCP ports that are to come to certain queues. */
+struct dpdk_steer_ports {
+    uint16_t common; /* spread over all queues; 0: none */
+    uint16_t first;  /* port first + k goes to queue k modulo the number of queues, ... */
+    unsigned count;  /* ... for k below this, at most 128 */
+    bool v4, v6;     /* families in use */
+};
+
+/* How they do. */
+struct dpdk_steering {
+    unsigned ports;   /* of single queues that wanted a rule */
+    unsigned by_rule; /* have one; the others come to any queue */
+    bool isolated;    /* nothing but what rules match comes at all */
+    char reason[160]; /* why not all have one: the device's words, or "" */
+};
+
+/* Has the card bring these ports to their queues by flow rules, instead of those before; to be
+ * called again when they change, from the thread that opened the port. Refusals are told in
+ * `result`; an error only with `isolate`: -errno, and `result->reason` says why. */
+int dpdk_port_steer(struct dpdk_port *port, const struct dpdk_steer_ports *ports,
+                    struct dpdk_steering *result);
+/* Any thread: the last result, without its words. */
+void dpdk_port_steering(const struct dpdk_port *port, struct dpdk_steering *result);
+
+/* Whether the device's redirection table is another than at the last call, or the first one; to be
+ * called now and then from the thread that opened the port. -ENOTSUP: it has none, or does not show
+ * it: who knows which queue the next frame of a flow comes to. */
+int dpdk_port_table_changed(struct dpdk_port *port);
 
 /* What gives a port of this driver more queue pairs, in words that follow "more queues: ". */
 const char *dpdk_queues_remedy(const char *driver);

@@ -4,11 +4,13 @@
 #ifndef POLLUX_DRIVERS_DPDK_INSIDE_H
 #define POLLUX_DRIVERS_DPDK_INSIDE_H
 
+#include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
 
 #include "drivers/dpdk/dpdk.h"
 #include "drivers/dpdk/gate.h"
+#include "drivers/dpdk/rules.h"
 #include "drivers/dpdk/spec.h"
 
 static_assert(RTE_PKTMBUF_HEADROOM == PACKET_HEADROOM, "a received frame leaves that much");
@@ -42,6 +44,10 @@ struct dpdk_port {
     bool started;
     bool reconnects; /* a memif client */
     struct dpdk_port_info info;
+    struct rules rules;
+    _Atomic unsigned steer_ports, steer_by_rule; /* dpdk_port_steering */
+    struct rte_eth_rss_reta_entry64 *table;      /* as it was last seen; NULL: never */
+    uint16_t table_size;                         /* entries; 0: the device has none */
     unsigned queue_count;
     struct dpdk_queue *queues;
 };
@@ -50,10 +56,11 @@ struct dpdk {
     struct log *log;
     FILE *stream; /* where EAL writes its log */
     bool hugepages;
-    bool starting;        /* lines go to last_line only */
-    int memif_logtype;    /* of lines of the memif driver, -1 without it */
-    bool interrupt_holds; /* the interrupt thread has closed the gate; only it reads this */
-    _Atomic bool parked;  /* the interrupt thread does nothing any more */
+    bool isolate;
+    _Atomic bool starting; /* lines go to last_line only */
+    int memif_logtype;     /* of lines of the memif driver, -1 without it */
+    bool interrupt_holds;  /* the interrupt thread has closed the gate; only it reads this */
+    _Atomic bool parked;   /* the interrupt thread does nothing any more */
     unsigned packets_per_queue;
     char last_line[DPDK_LINE_MAX]; /* latest error that DPDK logged while starting or opening */
     struct gate gate;
@@ -62,6 +69,13 @@ struct dpdk {
 
 extern const struct packet_port_ops dpdk_queue_ops;
 extern const struct packet_port_ops dpdk_queue_ops_gated;
+
+/* ---- steer.c ---- */
+
+/* Before the port is configured: isolates it if that is wanted. */
+int dpdk_steer_init(struct dpdk_port *port, const struct rte_eth_dev_info *info, char *error);
+/* Before the port is stopped; harmless without init. */
+void dpdk_steer_fini(struct dpdk_port *port);
 
 static inline struct packet *dpdk_packet(struct rte_mbuf *mbuf)
 {

@@ -354,6 +354,8 @@ static int open_device(struct dpdk_port *port, unsigned mtu, char *error)
         return refused(port, result, "it does not say what it can", error);
     result = settle_queues(port, &info, error);
     if (result == 0)
+        result = dpdk_steer_init(port, &info, error);
+    if (result == 0)
         result = configure(port, &info, port->queue_count, error);
     if (result == 0)
         result = set_mtu(port, &info, mtu, error);
@@ -385,6 +387,7 @@ static void free_port(struct dpdk_port *port)
 
 static void close_device(struct dpdk_port *port)
 {
+    dpdk_steer_fini(port);
     gate_close(&port->dpdk->gate);
     if (port->started)
         rte_eth_dev_stop(port->id);
@@ -473,6 +476,7 @@ void dpdk_port_tick(struct dpdk_port *port)
     dpdk_port_link(port, &link);
     if (port->started && link.up)
         return;
+    dpdk_steer_fini(port);
     gate_close(&port->dpdk->gate);
     if (port->started)
         rte_eth_dev_stop(port->id);

@@ -19,7 +19,8 @@ STOP_S = 20.0
 # Directives that redis-server does not have; left out with --as-redis.
 POLLUX_ONLY = {"workers", "worker-cpus", "net-driver", "per-core-endpoints",
                "per-core-port-base", "worker-mailbox-size", "dpdk-port", "dpdk-args",
-               "dpdk-address", "dpdk-gateway", "dpdk-mtu", "dpdk-queues", "dpdk-kernel-path",
+               "dpdk-address", "dpdk-gateway", "dpdk-mtu", "dpdk-queues",
+               "dpdk-flow-isolation", "dpdk-kernel-path",
                "dpdk-idle", "dpdk-congestion"}
 # What no log of a healthy server contains.
 ALARMS = re.compile(r"AddressSanitizer|ThreadSanitizer|LeakSanitizer|runtime error:|"
