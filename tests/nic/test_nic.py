@@ -5,6 +5,7 @@ import contextlib
 import importlib.machinery
 import importlib.util
 import io
+import json
 import os
 import shutil
 import sys
@@ -25,6 +26,15 @@ class Kernel(nic.Machine):
     """Does what writes to /sys would do."""
 
     takes = True  # whether vfio-pci accepts the card
+    xdp = None  # what `ip` shows of a program on eth1
+
+    def call(self, *words):
+        """As ip(8) would answer."""
+        if words[:4] == ("ip", "-j", "-d", "link"):
+            return json.dumps([{"ifname": "eth1", **({"xdp": self.xdp} if self.xdp else {})}])
+        self.called = words
+        self.xdp = None
+        return ""
 
     def write(self, name, text):
         super().write(name, text)
@@ -66,6 +76,7 @@ class NicTest(unittest.TestCase):
 
     def link(self, name, target):
         path = self.root + name
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         if os.path.lexists(path):
             os.unlink(path)
         os.symlink(target, path)
@@ -166,6 +177,43 @@ class NicTest(unittest.TestCase):
         self.assertEqual(self.machine.read(governor), "performance")
         with self.assertRaisesRegex(nic.Problem, "no interface eth9"):
             self.run_tool(nic.tune, hugepages=0, interface="eth9")
+
+    def leftover(self, mode=1, name="xsk_def_prog"):
+        self.machine.xdp = {"mode": mode, "prog": {"id": 77, "name": name}}
+
+    def test_release_takes_off_what_af_xdp_left(self):
+        for mode, word in ((1, "xdp"), (2, "xdpgeneric")):
+            self.leftover(mode)
+            self.assertIn("is off", self.run_tool(nic.release, interface="eth1"))
+            self.assertEqual(self.machine.called, ("ip", "link", "set", "dev", "eth1", word, "off"))
+            self.assertIn("nothing to release", self.run_tool(nic.release, interface="eth1"))
+
+    def test_release_leaves_programs_of_others(self):
+        for name in ("firewall", "xdp_dispatcher"):
+            self.leftover(name=name)
+            with self.assertRaisesRegex(nic.Problem, "stays|xdp-loader"):
+                self.run_tool(nic.release, interface="eth1")
+            self.assertIsNotNone(self.machine.xdp)
+        with self.assertRaisesRegex(nic.Problem, "no interface eth9"):
+            self.run_tool(nic.release, interface="eth9")
+
+    def test_release_refuses_while_a_process_uses_it(self):
+        self.leftover()
+        self.link("/proc/4711/fd/9", "socket:[5]")
+        self.link("/proc/4711/fd/14", "anon_inode:bpf-prog")
+        self.file("/proc/4711/fdinfo/14", "pos:\t0\nprog_type:\t6\nprog_id:\t77")
+        with self.assertRaisesRegex(nic.Problem, "process 4711"):
+            self.run_tool(nic.release, interface="eth1")
+        self.file("/proc/4711/fdinfo/14", "pos:\t0\nprog_type:\t6\nprog_id:\t770")
+        self.run_tool(nic.release, interface="eth1")
+        self.assertIsNone(self.machine.xdp)
+
+    def test_release_can_say_what_it_would_do(self):
+        self.leftover()
+        self.machine.dry_run = True
+        self.assertIn("would run: ip link set dev eth1 xdp off",
+                      self.run_tool(nic.release, interface="eth1"))
+        self.assertIsNotNone(self.machine.xdp)
 
     def test_doctor_tells_what_is_there_and_what_to_do(self):
         output = self.run_tool(nic.doctor)
