@@ -109,8 +109,13 @@ static void tcp_frame(struct net *net, struct packet *packet, const struct frame
     net_count(&net->counters.rx_tcp, 1);
     /* It may be another flow's, or have ended in this burst. */
     if (conn == NULL || (conn->flags & CONN_IN_TABLE) == 0 ||
-        !net_flow_equal(&conn->flow, &frame->flow))
+        !net_flow_equal(&conn->flow, &frame->flow)) {
+        if (hash == 0)
+            hash = net_flow_hash(&net->key, &frame->flow);
         conn = lookup(net, &frame->flow, hash);
+        if (conn != NULL)
+            net->recent[net_recent_place(&frame->flow)] = conn_index(net, conn);
+    }
     if (conn != NULL)
         tcp_segment(net, conn, packet, frame);
     else

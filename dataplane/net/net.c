@@ -375,6 +375,20 @@ static struct net_conn *prefetch_conn(const struct net *net, uint64_t hash)
     return conn;
 }
 
+/* The connection that was last found in the place of this flow, if it is the flow's. Ends whose
+ * flows meet in one place only cost each other the look into the table. */
+static struct net_conn *recent_conn(const struct net *net, const struct net_flow *flow)
+{
+    uint32_t index = net->recent[net_recent_place(flow)];
+    struct net_conn *conn = &net->conns[index];
+
+    /* Blocks from conn_fresh on hold nothing yet. */
+    return index < net->conn_fresh && (conn->flags & CONN_IN_TABLE) != 0 &&
+                   net_flow_equal(&conn->flow, flow)
+               ? conn
+               : NULL;
+}
+
 /* What the port says of a frame besides its bytes. */
 static void take_note(struct net *net, const struct packet *packet, struct frame *frame,
                       uint64_t hash)
@@ -390,6 +404,8 @@ static void receive(struct net *net, struct packet **packets, unsigned count)
     struct frame frames[NET_BURST];
     uint64_t hashes[NET_BURST] = {0};
     struct net_conn *likely[NET_BURST] = {0};
+    /* Where they are many they are in no cache; a few are. */
+    bool cached = net->conn_count <= CONNS_CACHED;
     uint64_t bytes = 0;
 
     unsigned available = packet_available(net->port);
@@ -401,14 +417,16 @@ static void receive(struct net *net, struct packet **packets, unsigned count)
     for (unsigned i = 0; i < count; i++) {
         bytes += packets[i]->len;
         if (wire_parse(packets[i]->data, packets[i]->len, &frames[i]) == FRAME_TCP) {
+            bool noted = (packets[i]->flags & ~(uint32_t)PACKET_CHECKSUM_FLAGS) != 0;
+            if (cached && !noted && (likely[i] = recent_conn(net, &frames[i].flow)) != NULL)
+                continue;
             hashes[i] = net_flow_hash(&net->key, &frames[i].flow);
             flows_prefetch(&net->flows, hashes[i]);
-            if (packets[i]->flags & ~(uint32_t)PACKET_CHECKSUM_FLAGS)
+            if (noted)
                 take_note(net, packets[i], &frames[i], hashes[i]);
         }
     }
-    /* Where they are many they are in no cache; a few are. */
-    if (net->conn_count > CONNS_CACHED)
+    if (!cached)
         for (unsigned i = 0; i < count; i++)
             if (frames[i].kind == FRAME_TCP)
                 likely[i] = prefetch_conn(net, hashes[i]);

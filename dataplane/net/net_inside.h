@@ -22,6 +22,7 @@ enum {
     NET_TX_ROOM_MIN = 8,       /* connections stop sending when less is left */
     NET_FOREIGN_MAX = 64,      /* frames for the kernel that wait */
     NET_TIMERS_A_POLL = 64,    /* timers run in one poll */
+    NET_RECENT_BITS = 10,      /* of the places of connections last found */
     NET_RESETS_PER_S = 1000,   /* to strays */
     NET_CHALLENGES_PER_S = 10, /* a connection (RFC 5961 section 7) */
     NET_TIME_WAIT_ACKS_PER_S = 1000,
@@ -92,6 +93,7 @@ struct net {
     unsigned foreign_count;
     struct packet *foreign[NET_FOREIGN_MAX];
     struct net_counters counters;
+    uint32_t recent[1 << NET_RECENT_BITS]; /* connections last found, by net_recent_place() */
 };
 
 static inline void net_count(_Atomic uint64_t *counter, uint64_t count)
@@ -121,6 +123,12 @@ static inline bool net_limit_take(struct net_limit *limit, uint64_t now_us, uint
         return false;
     limit->left--;
     return true;
+}
+
+/* Where the connection of a flow is looked for first. Nothing depends on who meets whom there. */
+static inline uint32_t net_recent_place(const struct net_flow *flow)
+{
+    return ((flow->remote_port ^ flow->remote.words[3]) * 0x9e3779b1u) >> (32 - NET_RECENT_BITS);
 }
 
 static inline uint32_t conn_index(const struct net *net, const struct net_conn *conn)
@@ -196,8 +204,8 @@ void net_conn_let_go(struct net *net, struct net_conn *conn);
 void net_conn_detach(struct net *net, struct net_conn *conn);
 struct net_conn *net_lookup(const struct net *net, const struct net_flow *flow, uint64_t hash);
 /* ---- input.c ---- */
-/* Takes the packet's reference. `likely`: a block that the table named for this hash when the burst
- * began, or NULL. */
+/* Takes the packet's reference. `likely`: a block that was the flow's, or that the table named for
+ * this hash, when the burst began, or NULL. `hash` 0: not worked out yet. */
 void net_input(struct net *net, struct packet *packet, const struct frame *frame, uint64_t hash,
                struct net_conn *likely);
 /* Whether a segment of no connection, other than a SYN, was passed on to the worker of another queue

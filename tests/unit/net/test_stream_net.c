@@ -232,6 +232,33 @@ Test(stream_net, carries_bytes_both_ways)
     end(world);
 }
 
+/* So many flows that some meet in one place of those last found; blocks are used again. */
+Test(stream_net, flows_that_meet_do_not_disturb_each_other)
+{
+    enum { CONNS = 200, ROUNDS = 6 };
+    struct world *world = begin_usual();
+    struct net_conn *conns[CONNS];
+
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned i = 0; i < CONNS; i++) {
+            if (round > 0 && (i + round) % 3 != 0)
+                continue;
+            if (round > 0)
+                net_close(world->client, conns[i], NET_CLOSE_FLUSH);
+            call(world, PORT);
+            conns[i] = world->conn; /* until the end of another one is told */
+            UNTIL(world, world->connected);
+        }
+        for (unsigned i = 0; i < CONNS; i++) {
+            world->conn = conns[i];
+            client_says(world, "x");
+        }
+        UNTIL(world, world->heard_bytes == (round + 1) * CONNS);
+    }
+    cr_assert_eq(world->client_error, 0);
+    end(world);
+}
+
 Test(stream_net, tells_addresses_of_the_stack)
 {
     struct world *world = begin_connected();
