@@ -32,7 +32,7 @@
 
 enum {
     STEER_RING = 256, /* power of two */
-    STEER_WALKS_A_POLL = 4,
+    STEER_WALKS_A_POLL = 16,
     STEER_HINTS = 4096, /* power of two */
 };
 

@@ -1,13 +1,15 @@
 #!/usr/bin/python3
-"""Fewer queues than workers: those without one own slots and serve them for the others.
+"""Fewer queues than workers: those without one own slots and serve them for the others. And a queue
+each, where every worker's port is reached by whichever queue its frames come to.
 
-    queues.py --server build/polluxd [--drivers af_packet,af_xdp] [--only TEXT]
+    queues.py --server build/polluxd [--drivers af_packet,af_xdp,af_packet_each] [--only TEXT]
 
 Needs root (for namespaces of its own). The last line reads "N passed, N failed"; the exit status is 0
 only if nothing failed.
 """
 import argparse
 import binascii
+import errno
 import os
 import shutil
 import socket
@@ -24,7 +26,7 @@ from run import Client, Results, equal  # noqa: E402
 from topology import PORT, SERVER, Network, Server  # noqa: E402
 
 SLOTS, WORKERS = 16384, 3
-CORE_PORT = 7501
+CORE_PORT, MOVED_PORT = PORT + 1, 7500
 KEYS = 600
 
 
@@ -103,26 +105,63 @@ def info_and_the_log_say_it(network):
     equal("set workers 1, or more queues: " in lines[0], True, lines[0])
 
 
+def a_closed_port_is_refused_once(network):
+    """Strays go round the workers, if they are passed on at all, and one answers."""
+    with network.client.socket(socket.AF_INET) as sock:
+        sock.settimeout(SECONDS)
+        equal(sock.connect_ex((SERVER, CORE_PORT + WORKERS)), errno.ECONNREFUSED, "connect")
+
+
+def info_says_who_steers(network):
+    equal(info(network, "network_queues"), str(WORKERS), "network_queues")
+    equal(info(network, "network_core_ports_by_rule"), "0", "by rule")
+    equal(info(network, "network_core_ports_by_software"), str(WORKERS), "by software")
+    equal(info(network, "network_passes_on"), "1", "af_packet shows no redirection table")
+    lines = [line for line in network.polluxd.text().splitlines()
+             if "steered by rules of the card" in line]
+    equal(len(lines), 1, "lines of the log that say so")
+
+
+def ports_move_while_connections_stay(network):
+    """CONFIG SET port moves the workers' ports as well: who is connected goes on."""
+    clients = [PortClient(network, CORE_PORT + worker) for worker in range(WORKERS)]
+    try:
+        with PortClient(network) as client:
+            equal(client.call("CONFIG", "SET", "port", MOVED_PORT), b"OK", "CONFIG SET port")
+        for worker, client in enumerate(clients):
+            for key in keys_of(worker, 20):
+                equal(client.call("GET", key), str(worker).encode(), f"GET at worker {worker}")
+        with PortClient(network, MOVED_PORT) as client:
+            equal(client.call("CONFIG", "SET", "port", PORT), b"OK", "CONFIG SET port, back")
+    finally:
+        for client in clients:
+            client.close()
+
+
 CASES = (all_slots_by_the_common_port, every_worker_has_a_port_that_answers,
          announced_ports_are_those, info_and_the_log_say_it)
+CASES_EACH = (all_slots_by_the_common_port, every_worker_has_a_port_that_answers,
+              announced_ports_are_those, a_closed_port_is_refused_once, info_says_who_steers,
+              ports_move_while_connections_stay)
 
 
 # ---- running them ----
 
 
 OPTIONS = ["--workers", str(WORKERS), "--per-core-endpoints", "yes",
-           "--per-core-port-base", str(CORE_PORT)]
+           "--per-core-port-base", "0"]
 
 
 def run_driver(driver, arguments, folder, results):
-    network, server = Network(driver), None
+    each = driver == "af_packet_each"
+    network, server = Network("af_packet" if each else driver), None
     network.folder, network.control = folder, "cubic"
     if driver == "af_packet":  # a veth pair has one queue for AF_XDP anyway
         network.port_spec = lambda: "net_af_packet0,iface=s0,qpairs=1"
     started = time.monotonic()
     try:
         server = network.polluxd = Server(arguments.server, network, folder, OPTIONS)
-        for case in CASES:
+        for case in CASES_EACH if each else CASES:
             attempt(results, arguments, f"{driver}: {case.__name__.replace('_', ' ')}", case, network)
         equal(server.end(), 0, "exit status")
     except Exception:
@@ -139,7 +178,7 @@ def run_driver(driver, arguments, folder, results):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--server", required=True)
-    parser.add_argument("--drivers", default="af_packet,af_xdp")
+    parser.add_argument("--drivers", default="af_packet,af_xdp,af_packet_each")
     parser.add_argument("--only", default="")
     arguments = parser.parse_args()
     arguments.server = os.path.abspath(arguments.server)
