@@ -2,6 +2,8 @@
 # Installs what is missing, builds every variant and runs every test.
 # The last line is "N passed, N failed"; the exit status is 0 only if nothing failed.
 # Usage: test.sh    Logs are kept in build/test-logs.
+# Random sequences follow POLLUX_TEST_SEED, by default the commit: one that passed passes again, and
+# each has sequences of its own.
 set -u
 root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 cd "$root" || exit 1
@@ -14,6 +16,11 @@ declare -A broken=()  # build directories that could not be built
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0:detect_stack_use_after_return=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
+
+if [ -z "${POLLUX_TEST_SEED:-}" ]; then
+    POLLUX_TEST_SEED=$(git rev-parse --short=12 HEAD 2>/dev/null) || POLLUX_TEST_SEED=$RANDOM$RANDOM
+fi
+export POLLUX_TEST_SEED
 
 # finish NAME STARTED PASSED FAILED [LOG]: one line for the step, and its log where it failed.
 finish() {
@@ -93,6 +100,7 @@ closing() {
 trap closing EXIT
 
 tools/install.sh test || exit 1
+echo "POLLUX_TEST_SEED=$POLLUX_TEST_SEED"
 mkdir -p build
 # Clang 14's TSan cannot place its shadow where the kernel spreads mappings over more than 28 bits.
 plain=

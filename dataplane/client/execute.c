@@ -34,6 +34,7 @@ struct control_ask {
 struct afterwards {
     struct reply_memory replies; /* the transaction's, in order, up to `next` */
     uint32_t next;
+    uint32_t last; /* the last one that is answered: its caller has killed itself there */
 };
 
 static struct session *session_of(const struct worker *worker, struct job *job)
@@ -330,6 +331,7 @@ static bool plan_afterwards(struct worker *worker, struct job *job)
     job->afterwards = calloc(1, sizeof *job->afterwards);
     if (job->afterwards == NULL)
         return false;
+    job->afterwards->last = job->count;
     reply_memory_init(&job->afterwards->replies, job->session.resp, NULL, 0);
     return true;
 }
@@ -351,9 +353,13 @@ static void run_transaction(struct worker *worker, struct job *job)
     }
     call_of(&call, worker, job, 0);
     gate_transaction_begin(&call);
-    for (uint32_t i = 0; i < job->count; i++)
-        if (job->afterwards == NULL || !comes_afterwards(worker, job, i))
-            run_command(worker, job, i);
+    for (uint32_t i = 0; i < job->count; i++) {
+        if (job->afterwards != NULL && comes_afterwards(worker, job, i))
+            continue;
+        run_command(worker, job, i);
+        if (job->afterwards != NULL && job->reply.reply.muted && job->afterwards->last > i)
+            job->afterwards->last = i;
+    }
     gate_transaction_end(&call);
 }
 
@@ -377,6 +383,7 @@ static bool run_afterwards(struct worker *worker, struct job *job)
     reply_memory_finish(&job->reply);
     for (; afterwards->next < job->count; afterwards->next++) {
         const struct job_command *command = &job->commands[afterwards->next];
+        afterwards->replies.reply.muted = afterwards->next > afterwards->last;
         if (!comes_afterwards(worker, job, afterwards->next)) {
             reply_memory_take(&job->reply,
                               (uint64_t)command->reply_bytes_high << 32 | command->reply_bytes,
@@ -388,6 +395,7 @@ static bool run_afterwards(struct worker *worker, struct job *job)
         run_asked(worker, job, afterwards->next);
     }
     reply_memory_finish(&afterwards->replies);
+    job->reply.reply.muted = false; /* all are in order, and muted where they have to be */
     reply_memory_move(&afterwards->replies, &job->reply.reply);
     return true;
 }

@@ -293,6 +293,9 @@ void cmd_client_info(struct call *call)
 
 /* ---- KILL ---- */
 
+/* In a part's number, beside how many were killed: one of them was the caller. */
+static const uint64_t KILLED_CALLER = UINT64_C(1) << 32;
+
 static bool kill_option(struct text word, struct text value, struct selection *selection,
                         struct refusal *refusal)
 {
@@ -351,10 +354,12 @@ void gather_client_kill(struct worker *worker, struct call *call, struct reply_m
         if (!matches(client, &selection, call->session->client_id))
             continue;
         ++*number;
-        if (client->session.client_id == call->session->client_id)
+        if (client->session.client_id == call->session->client_id) {
             client->flags |= CLIENT_CLOSE_AFTER_REPLY; /* it still learns that it killed itself */
-        else
+            *number += KILLED_CALLER;
+        } else {
             client_close(client, false);
+        }
     }
 }
 
@@ -362,20 +367,24 @@ void cmd_client_kill(struct call *call)
 {
     struct selection selection;
     struct refusal refusal;
-    uint64_t killed = 0;
+    uint64_t number = 0, killed;
 
     if (!kill_selection(call, &selection, &refusal)) {
         reply_refusal(call, &refusal);
         return;
     }
     for (uint32_t i = 0; i < call->part_count; i++)
-        killed += call->parts[i].number;
+        number += call->parts[i].number;
+    killed = number % KILLED_CALLER;
     if (call->argc > 3)
         reply_integer(call->reply, (int64_t)killed);
     else if (killed > 0)
         reply_ok(call->reply);
     else
         reply_error(call->reply, "No such client");
+    /* What follows in its transaction still runs; this is the last reply that it gets. */
+    if (number >= KILLED_CALLER && call->in_transaction)
+        call->reply->muted = true;
 }
 
 /* ---- names ---- */

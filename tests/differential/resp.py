@@ -6,6 +6,7 @@ the stream that it came from. States of a connection that are not replies (close
 time, bytes that are no RESP) are Replies too, with a word as kind, so they compare like any other.
 """
 
+import re
 import select
 import socket
 import time
@@ -109,6 +110,24 @@ def parse(buf, pos=0, depth=0):
         child, after = parse(buf, after, depth + 1)
         children.append(child)
     return Reply(kind, children, bytes(buf[pos:after])), after
+
+
+def cut_array(buf):
+    """An array that ended early: (its length, the elements that are there, the bytes behind them);
+    None for anything else."""
+    match = re.match(rb"\*(\d+)\r\n", buf)
+    if match is None:
+        return None
+    size, pos, elements = int(match[1]), match.end(), []
+    try:
+        while len(elements) < size:
+            element, pos = parse(buf, pos)
+            elements.append(element)
+    except Incomplete:
+        pass
+    except Malformed:
+        return None
+    return size, elements, bytes(buf[pos:])
 
 
 def encode(args):

@@ -29,7 +29,7 @@ from shrink import Shrinker  # noqa: E402
 from steps import Batch, Cmd, Sequence, parse_cases, parse_line  # noqa: E402
 
 REDIS = "/usr/bin/redis-server"
-SEED = os.environ.get("DIFFERENTIAL_SEED") or "%d" % random.SystemRandom().randrange(10**9)
+SEED = os.environ.get("POLLUX_TEST_SEED") or "%d" % random.SystemRandom().randrange(10**9)
 SEQUENCES_MAX = 60
 SHRUNK_MAX = 6
 REPLY_SECONDS = 1
@@ -107,6 +107,22 @@ class Comparison(unittest.TestCase):
         closed = Reply(CLOSED, None, b"")
         self.assertIsNone(compare(Cmd([b"GET"]), closed, closed))
         self.assertIsNotNone(compare(Cmd([b"LOLWUT"]), parse(b"$1\r\na\r\n")[0], closed))
+
+    def test_a_transaction_that_ends_early(self):
+        queue = [Cmd([b"TIME"]), Cmd([b"GET", b"x"]), Cmd([b"GET", b"y"])]
+        exec_ = Cmd([b"EXEC"])
+
+        def cut(*parts):
+            return Reply(CLOSED, None, b"*3\r\n" + b"".join(parts))
+
+        now, later = b"*2\r\n$1\r\n5\r\n$1\r\n6\r\n", b"*2\r\n$1\r\n5\r\n$1\r\n9\r\n"
+        self.assertIsNone(compare(exec_, cut(now, b"$1\r\na\r\n"), cut(later, b"$1\r\na\r\n"),
+                                  queue))
+        self.assertIsNotNone(compare(exec_, cut(now, b"$1\r\na\r\n"),
+                                     cut(later, b"$1\r\nb\r\n"), queue))
+        self.assertIsNotNone(compare(exec_, cut(now, b"$1\r\na\r\n"), cut(later), queue))
+        self.assertIsNotNone(compare(exec_, cut(now), cut(now, b"$1\r\n"), queue))
+        self.assertIsNotNone(compare(exec_, cut(now), Reply(CLOSED, None, b""), queue))
 
 
 class Faults(unittest.TestCase):

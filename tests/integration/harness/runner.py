@@ -302,7 +302,8 @@ def main(folder, description):
     parser.add_argument("--list", action="store_true", help="only print the names")
     options = parser.parse_args()
     if options.seed is None:
-        options.seed = str(random.SystemRandom().randrange(1 << 32))
+        options.seed = os.environ.get("POLLUX_TEST_SEED") or str(
+            random.SystemRandom().randrange(1 << 32))
     if not os.access(options.server, os.X_OK):
         parser.error(f"{options.server} can't be run")
     print(f"seed {options.seed}", flush=True)
