@@ -157,6 +157,7 @@ static void device(const struct dpdk_port *port, struct report *report)
                   info.mac[2], info.mac[3], info.mac[4], info.mac[5]);
     info_number(report, "network_mtu", info.mtu);
     info_text(report, "network_link", link.up ? "up" : "down");
+    info_number(report, "network_link_changes", link.changes);
     info_number(report, "network_speed_mbps", link.speed_mbps);
     info_number(report, "network_queues", info.queues);
     info_number(report, "network_rss", info.rss);

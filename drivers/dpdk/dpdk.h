@@ -125,11 +125,12 @@ struct dpdk_link {
     bool up;
     unsigned speed_mbps; /* 0: unknown */
     bool full_duplex;
+    uint64_t changes; /* seen by dpdk_port_tick: down and up again are two */
 };
 void dpdk_port_link(const struct dpdk_port *port, struct dpdk_link *link);
 
-/* To be called about once a second by the control thread: a memif client whose server went away
- * connects again once it is back. */
+/* To be called about once a second by the control thread: tells in the log when the link goes or
+ * comes; a memif client whose server went away connects again once it is back. */
 void dpdk_port_tick(struct dpdk_port *port);
 
 /* Counters of one queue pair; its worker writes, anyone reads relaxed. */

@@ -44,6 +44,8 @@ struct dpdk_port {
     bool started;
     bool reconnects; /* a memif client */
     struct dpdk_port_info info;
+    bool link_up; /* when dpdk_port_tick last looked */
+    _Atomic uint64_t link_changes;
     struct rules rules;
     _Atomic unsigned steer_ports, steer_by_rule; /* dpdk_port_steering */
     struct rte_eth_rss_reta_entry64 *table;      /* as it was last seen; NULL: never */

@@ -420,6 +420,7 @@ int dpdk_port_open(struct dpdk *dpdk, const char *spec, unsigned queues, unsigne
 {
     struct dpdk_port **place = free_place(dpdk);
     struct dpdk_port *port;
+    struct dpdk_link link;
     char role[16] = "client";
     int result;
 
@@ -448,6 +449,8 @@ int dpdk_port_open(struct dpdk *dpdk, const char *spec, unsigned queues, unsigne
     dpdk_spec_value(&port->spec, "role", role, sizeof(role));
     port->reconnects = strcmp(port->spec.driver, "net_memif") == 0 && strcmp(role, "client") == 0;
     dpdk->starting = false;
+    dpdk_port_link(port, &link);
+    port->link_up = link.up;
     *place = *out = port;
     return 0;
 fail:
@@ -465,15 +468,32 @@ void dpdk_port_close(struct dpdk_port *port)
     free_port(port);
 }
 
+static void note_link(struct dpdk_port *port, const struct dpdk_link *link)
+{
+    struct log *log = port->dpdk->log;
+
+    if (link->up == port->link_up)
+        return;
+    port->link_up = link->up;
+    atomic_fetch_add_explicit(&port->link_changes, 1, memory_order_relaxed);
+    if (log != NULL && link->speed_mbps != 0 && link->up)
+        log_write(log, LOG_LEVEL_NOTICE, "dpdk: port %s: link up, %u Mbit/s", port->info.name,
+                  link->speed_mbps);
+    else if (log != NULL)
+        log_write(log, link->up ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARNING, "dpdk: port %s: link %s",
+                  port->info.name, link->up ? "up" : "down");
+}
+
 /* The driver of memif does not try again by itself. */
 void dpdk_port_tick(struct dpdk_port *port)
 {
     struct dpdk_link link;
     struct log *log = port->dpdk->log;
 
+    dpdk_port_link(port, &link);
+    note_link(port, &link);
     if (!port->reconnects)
         return;
-    dpdk_port_link(port, &link);
     if (port->started && link.up)
         return;
     dpdk_steer_fini(port);
@@ -514,6 +534,7 @@ void dpdk_port_link(const struct dpdk_port *port, struct dpdk_link *link)
     struct rte_eth_link found;
 
     memset(link, 0, sizeof(*link));
+    link->changes = atomic_load_explicit(&port->link_changes, memory_order_relaxed);
     if (rte_eth_link_get_nowait(port->id, &found) != 0)
         return;
     link->up = found.link_status == RTE_ETH_LINK_UP;

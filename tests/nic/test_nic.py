@@ -61,6 +61,8 @@ class NicTest(unittest.TestCase):
         self.file(f"{FOLDER}/driver_override", "")
         self.file(f"{FOLDER}/net/eth1/x", "")
         self.file("/sys/class/net/eth1/speed", "10000")
+        for queue in ("rx-0", "rx-1", "tx-0", "tx-1"):
+            self.file(f"/sys/class/net/eth1/queues/{queue}/x", "")
         self.file("/sys/bus/pci/drivers_probe", "")
         self.file("/sys/bus/pci/drivers/ixgbe/unbind", "")
         self.file("/sys/bus/pci/drivers/vfio-pci/unbind", "")
@@ -220,6 +222,8 @@ class NicTest(unittest.TestCase):
         self.assertIn(f"NIC {CARD}: [8086:1563] eth1, driver ixgbe, node 1, 10 Gbit/s", output)
         self.assertIn(f"pollux-nic bind {CARD}", output)
         self.assertIn("pollux-nic tune --hugepages", output)
+        self.assertIn("eth1 uses 2 receive queues: of more workers", output)
+        self.assertIn("ethtool -L eth1 combined N", output)
         self.routes("eth1")
         output = self.run_tool(nic.doctor)
         self.assertIn("carries the default route", output)

@@ -264,6 +264,17 @@ static void memif_spec(char *spec, size_t size, int number, const char *role)
     snprintf(spec, size, "net_memif%d,role=%s,socket=pollux-test-%d", number, role, (int)getpid());
 }
 
+/* As the control thread does, until it has seen the link so. */
+static void tick_until(struct dpdk_port *port, bool up, uint64_t changes)
+{
+    struct dpdk_link link;
+
+    await_link(port, up);
+    dpdk_port_tick(port);
+    dpdk_port_link(port, &link);
+    cr_expect_eq(link.changes, changes, "%llu", (unsigned long long)link.changes);
+}
+
 static void count_xstat(void *arg, const char *name, uint64_t value)
 {
     *(unsigned *)arg += name[0] != '\0';
@@ -284,7 +295,7 @@ Test(dpdk_ports, memif_pair_carries_frames_both_ways)
     dpdk = start(server_spec);
     server = open_port(dpdk, server_spec);
     client = open_port(dpdk, client_spec);
-    await_link(server, true);
+    tick_until(server, true, 1);
     await_link(client, true);
     sent = frame(dpdk_queue(client, 0), 5, 1514);
     packet_hold(dpdk_queue(client, 0), sent);
@@ -309,6 +320,8 @@ Test(dpdk_ports, memif_pair_carries_frames_both_ways)
     cr_expect_str_eq(info.name, "net_memif0");
     cr_expect_eq(info.mtu, 1500);
     cr_expect_eq(info.offloads, 0);
+    dpdk_port_close(client);
+    tick_until(server, false, 2);
     dpdk_stop(dpdk);
 }
 
