@@ -161,6 +161,11 @@ static void device(const struct dpdk_port *port, struct report *report)
     info_number(report, "network_speed_mbps", link.speed_mbps);
     info_number(report, "network_queues", info.queues);
     info_number(report, "network_rss", info.rss);
+    /* What decides on the queue of a flow: our key, or whatever the device does by itself. */
+    info_text(report, "network_flow_spreading",
+              info.queues == 1 ? "one_queue"
+              : info.rss       ? "symmetric_rss"
+                               : "device");
     info_number(report, "network_hugepages", info.hugepages);
     info_number(report, "network_rx_checksum_offload", info.checks_rx);
     info_number(report, "network_tx_checksum_offload", info.offloads != 0);

@@ -98,6 +98,7 @@ def announced_ports_are_those(network):
 
 def info_and_the_log_say_it(network):
     equal(info(network, "network_queues"), "1", "network_queues")
+    equal(info(network, "network_flow_spreading"), "one_queue", "who spreads")
     equal(info(network, "network_workers_without_queue"), str(WORKERS - 1), "workers without")
     text = network.polluxd.text()
     lines = [line for line in text.splitlines() if "without network" in line]
@@ -116,6 +117,7 @@ def info_says_who_steers(network):
     equal(info(network, "network_queues"), str(WORKERS), "network_queues")
     equal(info(network, "network_core_ports_by_rule"), "0", "by rule")
     equal(info(network, "network_core_ports_by_software"), str(WORKERS), "by software")
+    equal(info(network, "network_flow_spreading"), "device", "who spreads")
     equal(info(network, "network_passes_on"), "1", "af_packet shows no redirection table")
     lines = [line for line in network.polluxd.text().splitlines()
              if "steered by rules of the card" in line]
