@@ -557,7 +557,7 @@ static int make_net(struct sn_stream *stream, const struct stream_options *optio
             config->dpdk_congestion == CONFIG_CONGESTION_NEWRENO ? NET_NEWRENO : NET_CUBIC,
     };
     result = net_create(&stream->net, &net);
-    if (result == 0 && !net.kernel_path)
+    if (result == 0)
         net_announce(stream->net); /* goes with the first poll */
     if (result == -ENOMEM && options->error != NULL)
         snprintf(options->error, STREAM_ERROR_MAX, "no memory for the network stack");

@@ -1,0 +1,382 @@
+#!/usr/bin/python3
+"""dpdk-kernel-path: what a machine's kernel does besides, through the TAP interface, while polluxd
+serves: connections both ways, fragments, DHCP, IPv6 neighbour discovery, VLANs, floods.
+
+    kernel_traffic.py --server build/polluxd [--drivers af_packet,af_xdp] [--only TEXT]
+
+Needs root (for namespaces of its own). The last line reads "N passed, N failed"; the exit status is 0
+only if nothing failed.
+"""
+import argparse
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from kernel_path import (CLIENT, INTERFACE, SECONDS, attempt, checksum, only_for_polluxd,  # noqa: E402
+                         ping, stack_figure)
+from run import Client, MEGABYTE, Results, equal, random_bytes, redis_cli, small_requests  # noqa: E402
+from topology import SERVER, SERVER6, Network, Server, die_with_parent  # noqa: E402
+
+BGP_PORT, LINES = 179, 500
+DHCP_SERVER, DHCP_CLIENT = 67, 68
+VLAN, VLAN_NEAR, VLAN_FAR = 7, "10.77.0.1", "10.77.0.254"
+ALL, ADVERTISEMENT = 3, 136  # ETH_P_ALL; of ICMPv6
+SLOW_S = 2.0  # a request beside a flood, on a machine that others use too
+
+
+def eventually(condition, what):
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {SECONDS} seconds: {what}")
+        time.sleep(0.02)  # between two looks
+
+
+def receive(sock, size):
+    parts = []
+    while size > 0:
+        part = sock.recv(min(size, 1 << 16))
+        equal(bool(part), True, "the connection lasts")
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+class Listener:
+    """A TCP service of the kernel's in a namespace; runs `serve(sock)` for one connection."""
+
+    def __init__(self, namespace, address, port, serve):
+        self.socket = namespace.socket(socket.AF_INET)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind((address, port))
+        self.socket.listen(8)
+        self.socket.settimeout(SECONDS)
+        self.address, self.serve = self.socket.getsockname(), serve
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        try:
+            peer, _ = self.socket.accept()
+            with peer:
+                peer.settimeout(SECONDS)
+                self.serve(peer)
+        except OSError:
+            pass  # the other side of the test says what went wrong
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.thread.join()
+        self.socket.close()
+
+
+def connected(namespace, address):
+    sock = namespace.socket(socket.AF_INET)
+    sock.settimeout(SECONDS)
+    sock.connect(address)
+    return sock
+
+
+def echo_lines(peer):
+    with peer.makefile("rb") as stream:
+        for line in stream:
+            peer.sendall(line)
+
+
+# ---- cases ----
+
+
+def fragments_of_8000_bytes_reach_the_kernel(network):
+    for size in (1473, 4000, 8000):
+        ping(network, SERVER, size)
+    ping(network, SERVER6, 8000)
+
+
+def the_kernel_fetches_and_sends_much(network):
+    """What a replica or curl on the server's machine does: it connects, both move megabytes."""
+    data = random_bytes(11, 8 * MEGABYTE)
+
+    def serve(peer):
+        equal(receive(peer, len(data)) == data, True, "what the kernel sent")
+        peer.sendall(data[::-1])
+
+    with Listener(network.client, CLIENT, 0, serve) as listener, \
+            connected(network.server, listener.address) as sock, Client(network) as client:
+        equal(sock.getsockname()[0], SERVER, "its own address")
+        sender = threading.Thread(target=sock.sendall, args=(data,))
+        sender.start()
+        for number in range(200):
+            equal(client.call("SET", "beside", number), b"OK", "SET meanwhile")
+        sender.join()
+        equal(receive(sock, len(data)) == data[::-1], True, "what it got")
+
+
+def redis_server_of_another_machine_is_reachable(network):
+    """The dataplane's own port number as destination: only as source it is ours."""
+    def serve(peer):
+        equal(peer.recv(100), b"PING\r\n", "the request")
+        peer.sendall(b"+PONG\r\n")
+
+    with Listener(network.client, CLIENT, 6379, serve) as listener, \
+            connected(network.server, listener.address) as sock:
+        sock.sendall(b"PING\r\n")
+        equal(sock.recv(100), b"+PONG\r\n", "the reply")
+
+
+def a_long_session_line_by_line(network):
+    """As ssh would be: small segments to and fro, beside requests of the dataplane's."""
+    with Listener(network.server, SERVER, 2222, echo_lines) as listener, \
+            connected(network.client, listener.address) as sock, Client(network) as client:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with sock.makefile("rb") as stream:
+            for number in range(LINES):
+                sock.sendall(b"line %d\n" % number)
+                equal(client.call("INCR", "lines") is not None, True, "INCR meanwhile")
+                equal(stream.readline(), b"line %d\n" % number, "the line that comes back")
+
+
+def dhcp_both_ways(network):
+    """Broadcasts of somebody who has no address yet, and to him."""
+    with network.server.socket(socket.AF_INET, socket.SOCK_DGRAM) as client, \
+            network.router.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        for sock, port, interface in ((client, DHCP_CLIENT, INTERFACE), (server, DHCP_SERVER, "r1")):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+            sock.settimeout(SECONDS)
+            sock.bind(("", port))
+        client.sendto(b"discover", ("255.255.255.255", DHCP_SERVER))
+        equal(server.recv(100), b"discover", "what the DHCP server hears")
+        server.sendto(b"offer", ("255.255.255.255", DHCP_CLIENT))
+        equal(client.recv(100), b"offer", "what the DHCP client hears")
+
+
+def neighbour_discovery_by_the_kernel(network):
+    for _ in range(3):
+        network.router.run("ip -6 neigh flush dev r1")
+        ping(network, SERVER6, 56)
+
+
+def duplicate_addresses_are_defended(network):
+    """Somebody else who wants our address asks from nowhere (RFC 4862), and is told."""
+    router = network.router
+    router.run("sysctl -q -w net.ipv6.conf.r1.accept_dad=1")
+    router.run("sysctl -q -w net.ipv6.conf.r1.dad_transmits=1")
+    router.run(f"ip -6 addr add {SERVER6}/128 dev r1")
+    try:
+        eventually(lambda: "dadfailed" in router.run("ip -6 addr show dev r1"),
+                   "the other one notices that the address is taken")
+    finally:
+        router.run(f"ip -6 addr del {SERVER6}/128 dev r1")
+        router.run("sysctl -q -w net.ipv6.conf.r1.accept_dad=0")
+    ping(network, SERVER6, 56)
+
+
+def kernel_has_vlans(network):
+    try:
+        network.router.run(f"ip link add link r1 name try{VLAN} type vlan id {VLAN}")
+        network.router.run(f"ip link del try{VLAN}")
+    except RuntimeError as error:
+        equal("Unknown device type" in str(error), True, str(error))
+        print("this kernel has no VLANs (modprobe 8021q): that case is left out")
+        return False
+    return True
+
+
+def vlans_of_the_kernel(network):
+    for namespace, interface, address in ((network.server, INTERFACE, VLAN_NEAR),
+                                          (network.router, "r1", VLAN_FAR)):
+        namespace.run(f"ip link add link {interface} name vlan{VLAN} type vlan id {VLAN}")
+        namespace.run(f"ip addr add {address}/24 dev vlan{VLAN}")
+        namespace.run(f"ip link set vlan{VLAN} up")
+    client, network.client = network.client, network.router
+    try:
+        ping(network, VLAN_NEAR, 1000)
+    finally:
+        network.client = client
+        network.router.run(f"ip link del vlan{VLAN}")
+        network.server.run(f"ip link del vlan{VLAN}")
+
+
+def start_and_listen(network, arguments):
+    """A start, and what of it is heard: who had the addresses before is in everybody's caches."""
+    heard = set()
+    with network.router.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ALL)) as sniffer:
+        sniffer.bind(("r1", ALL))
+        sniffer.settimeout(0.1)
+        network.polluxd = Server(arguments.server, network, network.folder,
+                                 ["--dpdk-kernel-path", "yes"])
+        own, six = socket.inet_aton(SERVER), socket.inet_pton(socket.AF_INET6, SERVER6)
+        deadline = time.monotonic() + SECONDS
+        while len(heard) < 2:
+            equal(time.monotonic() < deadline, True, f"in time; so far: {heard}")
+            try:
+                frame = sniffer.recv(2048)
+            except socket.timeout:
+                continue
+            if frame[12:14] == b"\x08\x06" and frame[28:32] == own and frame[38:42] == own:
+                heard.add("ARP announcement")
+            if frame[12:14] == b"\x86\xdd" and frame[54] == ADVERTISEMENT and frame[62:78] == six:
+                heard.add("unsolicited advertisement")
+
+
+class Flood:
+    """While it lasts, frames of one kind go to the server as fast as this machine makes them."""
+
+    SOURCE = ("import socket, sys\n"
+              "sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)\n"
+              "sock.bind((sys.argv[1], 0))\n"
+              "frame = bytes.fromhex(sys.argv[2])\n"
+              "while True:\n"
+              "    try:\n"
+              "        sock.send(frame)\n"
+              "    except OSError:\n"
+              "        pass\n")
+
+    def __init__(self, network, frame):
+        words = network.router.command(sys.executable, "-c", self.SOURCE, "r1", frame.hex())
+        self.process = subprocess.Popen(words, preexec_fn=die_with_parent)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+
+def mac_of(namespace, interface):
+    with open(f"/proc/{namespace.pid}/root/sys/class/net/{interface}/address",
+              encoding="ascii") as file:
+        return bytes.fromhex(file.read().strip().replace(":", ""))
+
+
+def packet_to_server(network, protocol, body):
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, 64, protocol, 0)
+    head += socket.inet_aton("10.9.0.254") + socket.inet_aton(SERVER)
+    head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
+    return (mac_of(network.server, "s0") + mac_of(network.router, "r1") + b"\x08\x00" + head + body)
+
+
+def arp_question(network, target):
+    sender = mac_of(network.router, "r1")
+    return (b"\xff" * 6 + sender + b"\x08\x06" + struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + sender +
+            socket.inet_aton("10.9.0.254") + bytes(6) + socket.inet_aton(target))
+
+
+def while_flooded(network, frame, counter):
+    """The limit of that class takes hold; the dataplane serves, ARP and BGP get through."""
+    before = stack_figure(network, counter)
+    with Flood(network, frame):
+        eventually(lambda: stack_figure(network, counter) > before + 1000, f"{counter} rises")
+        with Client(network) as client:
+            for number in range(200):
+                began = time.monotonic()
+                equal(client.call("SET", "flooded", number), b"OK", "SET meanwhile")
+                equal(time.monotonic() - began < SLOW_S, True, "it did not take long")
+        for _ in range(3):
+            network.router.run("ip neigh flush dev r1")
+            redis_cli(network)
+        with Listener(network.server, SERVER, BGP_PORT, echo_lines) as listener, \
+                connected(network.client, listener.address) as sock:
+            sock.sendall(b"OPEN\n")
+            equal(sock.recv(100), b"OPEN\n", "BGP meanwhile")
+    ping(network, SERVER, 56)
+
+
+def flood_of_pings(network):
+    echo = struct.pack("!BBHHH", 8, 0, 0xf7ff, 0, 0)
+    while_flooded(network, packet_to_server(network, socket.IPPROTO_ICMP, echo),
+                  "kernel_icmp_limited")
+
+
+def flood_of_datagrams(network):
+    datagram = struct.pack("!HHHH", 9, 9, 8, 0)
+    while_flooded(network, packet_to_server(network, socket.IPPROTO_UDP, datagram),
+                  "kernel_other_limited")
+
+
+def flood_of_arp(network):
+    """Its own class: others are served beside it, though ARP itself may be lost then."""
+    before = stack_figure(network, "kernel_first_limited")
+    with Flood(network, arp_question(network, "10.9.0.33")):
+        eventually(lambda: stack_figure(network, "kernel_first_limited") > before + 1000,
+                   "kernel_first_limited rises")
+        small_requests(network)
+        ping(network, SERVER, 56)
+    small_requests(network)
+
+
+def cases(driver, network):
+    if driver == "af_packet":
+        # Linux puts fragments together before an af_packet queue sees them.
+        print("af_packet: no fragments, that case is left out")
+        if kernel_has_vlans(network):
+            yield vlans_of_the_kernel  # XDP on veth loses tags, which are not in the frame there
+    else:
+        yield fragments_of_8000_bytes_reach_the_kernel
+    yield from (the_kernel_fetches_and_sends_much, redis_server_of_another_machine_is_reachable,
+                a_long_session_line_by_line, dhcp_both_ways, neighbour_discovery_by_the_kernel,
+                duplicate_addresses_are_defended)
+    yield from (flood_of_pings, flood_of_datagrams, flood_of_arp)
+
+
+# ---- running them ----
+
+
+def run_driver(driver, arguments, folder, results):
+    network, server = Network(driver), None
+    network.folder, network.control = folder, "cubic"
+    started = time.monotonic()
+    try:
+        only_for_polluxd(network)
+        network.polluxd = None
+        attempt(results, arguments, f"{driver}: a start is announced", start_and_listen, network,
+                arguments)
+        server = network.polluxd or Server(arguments.server, network, folder,
+                                           ["--dpdk-kernel-path", "yes"])
+        for case in cases(driver, network):
+            attempt(results, arguments, f"{driver}: {case.__name__.replace('_', ' ')}", case, network)
+        equal(server.end(), 0, "exit status")
+    except Exception:
+        results.note(f"{driver}: the server starts and ends", traceback.format_exc(), started)
+    finally:
+        if server is not None and server.process.poll() is None:
+            server.process.kill()
+            server.process.wait()
+        if results.failed and server is not None:
+            print(server.text())
+        network.end()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--server", required=True)
+    parser.add_argument("--drivers", default="af_packet,af_xdp")
+    parser.add_argument("--only", default="")
+    arguments = parser.parse_args()
+    arguments.server = os.path.abspath(arguments.server)
+    results = Results()
+    folder = tempfile.mkdtemp(prefix="pollux-kernel-traffic-")
+    try:
+        for driver in arguments.drivers.split(","):
+            run_driver(driver, arguments, folder, results)
+    finally:
+        shutil.rmtree(folder)
+    print(f"{results.passed} passed, {results.failed} failed")
+    return 1 if results.failed or not results.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
