@@ -26,6 +26,7 @@ from run import Client, Results, equal, redis_cli, small_requests  # noqa: E402
 from topology import PORT, ROOT, SERVER, Network, Server  # noqa: E402
 
 SECONDS = 20
+PAGES = 64  # of 2 MB: more than a server with one worker takes
 KERNELS_OWN = "10.9.0.9"  # an address of the interface that AF_XDP sits on
 FOLDERS = ("/run/dpdk", "/var/run/dpdk", "/dev/hugepages", "/dev/shm", "/sys/fs/bpf")
 
@@ -157,9 +158,6 @@ def ended_it_leaves_nothing(network):
 
 def hugepages_come_back(network):
     before = free_hugepages()
-    if before < 64:
-        print("this machine has no 64 free hugepages: whether they come back is not tried")
-        return
     kill_in_mid_load(network)
     server = start(network)
     equal(free_hugepages() < before, True, "it uses hugepages")
@@ -205,8 +203,11 @@ def the_kernel_has_its_interface_again(network):
 
 def cases(driver):
     yield from (killed_it_leaves_no_interface_address_or_port, killed_it_leaves_no_files,
-                the_next_one_finds_all_it_needs, ended_it_leaves_nothing, hugepages_come_back,
-                a_worker_that_hangs_ends_it)
+                the_next_one_finds_all_it_needs, ended_it_leaves_nothing, a_worker_that_hangs_ends_it)
+    if free_hugepages() >= PAGES:
+        yield hugepages_come_back
+    else:
+        print(f"{PAGES} free hugepages are not there: whether they come back is left out")
     if driver == "af_xdp":
         yield the_kernel_has_its_interface_again
 

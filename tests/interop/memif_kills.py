@@ -238,8 +238,29 @@ def the_server_ends_while_peers_come_and_go(arguments, folder):
         clean(server)
 
 
+def the_server_is_killed_and_comes_back(arguments, folder):
+    """Its socket file stays behind and is in nobody's way; a peer that lived through it is served
+    again, having connected anew by itself."""
+    server = Polluxd(arguments.server, folder)
+    with subprocess.Popen(load_command(arguments, server, seconds=SECONDS, rate=200, clients=2),
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                          preexec_fn=die_with_parent) as peer:
+        try:
+            for _ in range(3):
+                server.await_true(lambda: server.info("total_commands_processed") > 100,
+                                  "the peer is served")
+                server.stop()
+                equal(os.path.exists(server.memif), True, "the socket file is there")
+                server = Polluxd(arguments.server, folder)
+        finally:
+            peer.kill()
+            server.stop()
+    clean(server)
+
+
 CASES = (peers_are_killed_in_mid_load, peers_are_killed_while_workers_may_sleep,
-         a_server_asleep_hears_of_a_new_peer, the_server_ends_while_peers_come_and_go)
+         a_server_asleep_hears_of_a_new_peer, the_server_ends_while_peers_come_and_go,
+         the_server_is_killed_and_comes_back)
 
 
 def main():
