@@ -161,6 +161,11 @@ class AgainstRedis(unittest.TestCase):
         lines = root.findall(space + "polyline")
         self.assertEqual([line.get("class") for line in lines], ["a", "a", "b", "c"])
         self.assertGreater(len(lines[0].get("points").split()), 200)
+        values = [text.text for text in root.findall(space + "text")
+                  if text.get("class") == "value"]
+        self.assertEqual(len(values), 4)
+        for value in values:
+            self.assertRegex(value, r"^[0-9.]+ (us|ms|s)$")
 
     def test_interrupt_ends_the_run_with_a_report(self):
         process = start(self.server.port, seconds=60, warmup=0)
@@ -422,6 +427,15 @@ class OverMemif(unittest.TestCase):
         self.assertEqual(gaps["latency_us"]["count"] + gaps["left_out"], 4000)
         self.assertLess(gaps["server"]["longest_us"], 570000)
         self.assertGreater(result["latency_us"]["max"], 570000)
+
+    def test_the_plot_shows_latency_without_gaps(self):
+        with self.polluxd() as server:
+            path = os.path.join(server.directory.name, "plot.svg")
+            result = loaded(self, self.PORT, "exclude-gaps", seconds=0.5, warmup=0, rate=1000,
+                            plot=path, **server.options())
+            text = open(path).read()
+        self.assertEqual("class='e'" in text, result["gaps"]["latency_us"]["count"] > 0)
+        self.assertIn("without gaps", text)
 
     def test_a_server_without_gaps_cannot_leave_them_out(self):
         done = load(self.PORT, "exclude-gaps", rate=1000)

@@ -56,11 +56,45 @@ static void panel_frame(const struct panel *panel, const char *title)
 static void panel_time_label(char *text, size_t size, double us)
 {
     if (us >= 1e6)
-        snprintf(text, size, "%g s", us / 1e6);
+        snprintf(text, size, "%.3g s", us / 1e6);
     else if (us >= 1e3)
-        snprintf(text, size, "%g ms", us / 1e3);
+        snprintf(text, size, "%.3g ms", us / 1e3);
     else
-        snprintf(text, size, "%g us", us);
+        snprintf(text, size, "%.3g us", us);
+}
+
+/* A step of 1, 2 or 5 times a power of ten, so that about `parts` of them reach `most`. */
+static double panel_step(double most, int parts)
+{
+    double rough = most / parts;
+    double decade = pow(10, floor(log10(rough)));
+
+    if (rough <= decade)
+        return decade;
+    return rough <= 2 * decade ? 2 * decade : rough <= 5 * decade ? 5 * decade : 10 * decade;
+}
+
+/* "500/s", "20 k/s", "2.5 M/s". */
+static void panel_rate_label(char *text, size_t size, double rate)
+{
+    if (rate >= 1e6)
+        snprintf(text, size, "%.3g M/s", rate / 1e6);
+    else if (rate >= 1e3)
+        snprintf(text, size, "%.3g k/s", rate / 1e3);
+    else
+        snprintf(text, size, "%g/s", rate);
+}
+
+/* A mark on the x axis, with its line through the frame. */
+static void panel_x_mark(const struct panel *panel, double x, const char *text)
+{
+    double at = panel_x(panel, x);
+    double bottom = panel->top + PLOT_PANEL - PLOT_TOP - PLOT_BOTTOM;
+
+    fprintf(panel->out,
+            "<line x1='%.1f' x2='%.1f' y1='%.1f' y2='%.1f' class='grid'/>\n"
+            "<text x='%.1f' y='%.1f' text-anchor='middle'>%s</text>\n",
+            at, at, panel->top, bottom, at, bottom + 16, text);
 }
 
 static void panel_decades(const struct panel *panel)
@@ -88,35 +122,66 @@ static void panel_set_decades(struct panel *panel, double least_us, double most_
 
 /* ---- Latency by percentile -------------------------------------------------------------------- */
 
-static double plot_quantile_us(const struct result *result, double nines)
+static double plot_quantile_us(const struct histogram *latency, double nines)
 {
-    return (double)histogram_quantile(&result->latency, 1 - pow(10, -nines)) / 1e3;
+    return (double)histogram_quantile(latency, 1 - pow(10, -nines)) / 1e3;
+}
+
+static void plot_curve(const struct panel *panel, const struct histogram *latency,
+                       const char *style)
+{
+    fprintf(panel->out, "<polyline class='%s' points='", style);
+    for (int i = 0; i <= PLOT_POINTS; i++) {
+        double nines = 0.01 + (PLOT_NINES - 0.01) * i / PLOT_POINTS;
+        fprintf(panel->out, "%.1f,%.1f ", panel_x(panel, nines),
+                panel_y(panel, plot_quantile_us(latency, nines)));
+    }
+    fputs("'/>\n", panel->out);
+}
+
+/* A dot with its value at percentiles that are asked for most. */
+static void plot_values(const struct panel *panel, const struct histogram *latency)
+{
+    static const double nines[] = {0.30103, 2, 3, 4}; /* 50, 99, 99.9, 99.99 % */
+
+    for (size_t i = 0; i < sizeof(nines) / sizeof(nines[0]); i++) {
+        double us = plot_quantile_us(latency, nines[i]);
+        char text[32];
+        panel_time_label(text, sizeof(text), us);
+        fprintf(panel->out,
+                "<circle cx='%.1f' cy='%.1f' r='3' class='dot'/>\n"
+                "<text x='%.1f' y='%.1f' class='value'>%s</text>\n",
+                panel_x(panel, nines[i]), panel_y(panel, us), panel_x(panel, nines[i]) + 6,
+                panel_y(panel, us) + (panel_y(panel, us) > panel->top + 20 ? -6 : 16), text);
+    }
 }
 
 static void plot_percentiles(FILE *out, const struct options *options, const struct result *result)
 {
-    static const char *const names[] = {"0", "90", "99", "99.9", "99.99", "99.999 %"};
+    static const struct {
+        double nines;
+        const char *name;
+    } marks[] = {{0.30103, "50"}, {1, "90"}, {2, "99"}, {3, "99.9"}, {4, "99.99"}, {5, "99.999 %"}};
+    const struct histogram *clean = options->exclude_gaps ? &result->gaps.latency : NULL;
     struct panel panel = {.out = out, .top = PLOT_TOP, .x_max = PLOT_NINES};
-    char title[200];
+    char title[300], rate[32];
+    double most_us = plot_quantile_us(&result->latency, PLOT_NINES);
 
-    panel_set_decades(&panel, plot_quantile_us(result, 0.01), plot_quantile_us(result, PLOT_NINES));
+    panel_set_decades(&panel, plot_quantile_us(&result->latency, 0.01), most_us);
+    panel_rate_label(rate, sizeof(rate),
+                     result->seconds > 0 ? round((double)result->requests / result->seconds) : 0);
     snprintf(title, sizeof(title),
-             "Latency by percentile: %.0f requests a second, %u connections, pipeline %u, %s loop",
-             result->seconds > 0 ? (double)result->requests / result->seconds : 0, options->clients,
-             options->pipeline, options->rate > 0 ? "open" : "closed");
-    panel_frame(&panel, title);
+             "Latency by percentile: %s, %u connections, pipeline %u, %s loop%s", rate,
+             options->clients, options->pipeline, options->rate > 0 ? "open" : "closed",
+             clean != NULL ? ", <tspan class='clean'>without gaps of the machine</tspan>" : "");
+    for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++)
+        panel_x_mark(&panel, marks[i].nines, marks[i].name);
     panel_decades(&panel);
-    for (int nines = 0; nines <= (int)PLOT_NINES; nines++)
-        fprintf(out, "<text x='%.1f' y='%.1f' text-anchor='middle'>%s</text>\n",
-                panel_x(&panel, nines), panel.top + PLOT_PANEL - PLOT_TOP - PLOT_BOTTOM + 16,
-                names[nines]);
-    fputs("<polyline class='a' points='", out);
-    for (int i = 0; i <= PLOT_POINTS; i++) {
-        double nines = 0.01 + (PLOT_NINES - 0.01) * i / PLOT_POINTS;
-        fprintf(out, "%.1f,%.1f ", panel_x(&panel, nines),
-                panel_y(&panel, plot_quantile_us(result, nines)));
-    }
-    fputs("'/>\n", out);
+    panel_frame(&panel, title);
+    if (clean != NULL && clean->total > 0)
+        plot_curve(&panel, clean, "e");
+    plot_curve(&panel, &result->latency, "a");
+    plot_values(&panel, &result->latency);
 }
 
 /* ---- Rate and latency by time ----------------------------------------------------------------- */
@@ -126,16 +191,19 @@ static double interval_rate(const struct result_interval *interval)
     return (double)interval->requests / interval->seconds;
 }
 
-static void plot_time_axis(const struct panel *panel, double rate_max)
+static void plot_time_axis(const struct panel *panel, const struct panel *rate)
 {
-    double bottom = panel->top + PLOT_PANEL - PLOT_TOP - PLOT_BOTTOM;
+    double step_s = panel_step(panel->x_max, 8), step = panel_step(rate->y_max, 5);
+    char text[32];
 
-    for (int i = 0; i <= 4; i++) {
-        fprintf(panel->out, "<text x='%.1f' y='%.1f' text-anchor='middle'>%.3g s</text>\n",
-                panel_x(panel, panel->x_max * i / 4), bottom + 16, panel->x_max * i / 4);
-        fprintf(panel->out, "<text x='%d' y='%.1f' class='rate'>%.3g/s</text>\n",
-                PLOT_WIDTH - PLOT_RIGHT + 6,
-                bottom - (PLOT_PANEL - PLOT_TOP - PLOT_BOTTOM) * i / 4.0 + 4, rate_max * i / 4);
+    for (double at = 0; at <= panel->x_max * 1.0001; at += step_s) {
+        snprintf(text, sizeof(text), "%g s", round(at * 1e6) / 1e6);
+        panel_x_mark(panel, at, text);
+    }
+    for (double at = 0; at <= rate->y_max * 1.0001; at += step) {
+        panel_rate_label(text, sizeof(text), at);
+        fprintf(panel->out, "<text x='%d' y='%.1f' class='rate'>%s</text>\n",
+                PLOT_WIDTH - PLOT_RIGHT + 6, panel_y(rate, at) + 4, text);
     }
 }
 
@@ -144,6 +212,9 @@ static void plot_time_line(const struct panel *panel, const struct result *resul
 {
     fprintf(panel->out, "<polyline class='%s' points='", style);
     for (uint32_t i = 0; i < result->series_count; i++) {
+        /* The rest of a run, after the last whole interval, is too short to say anything. */
+        if (i > 0 && result->series[i].seconds < result->series[0].seconds / 4)
+            continue;
         double y = value(&result->series[i]);
         if (!panel->y_log || y > 0)
             fprintf(panel->out, "%.1f,%.1f ", panel_x(panel, result->series[i].end_s),
@@ -180,11 +251,12 @@ static void plot_time(FILE *out, const struct result *result)
     panel_set_decades(&latency, least_us, most_us);
     struct panel rate = latency;
     rate.y_log = false;
-    rate.y_max = rate_max;
-    panel_frame(&latency, "By time: p50 and p99 (left), <tspan class='rate'>requests a second "
-                          "(right)</tspan>");
+    rate.y_max = rate_max * 1.05;
+    plot_time_axis(&latency, &rate);
     panel_decades(&latency);
-    plot_time_axis(&latency, rate_max);
+    panel_frame(&latency, "By time: <tspan class='p50'>p50</tspan> and <tspan "
+                          "class='p99'>p99</tspan> (left), <tspan class='rate'>requests a "
+                          "second (right)</tspan>");
     plot_time_line(&latency, result, "a", interval_p50_us);
     plot_time_line(&latency, result, "b", interval_p99_us);
     plot_time_line(&rate, result, "c", interval_rate);
@@ -203,7 +275,8 @@ int report_plot(const char *path, const struct options *options, const struct re
         ".frame { fill: none; stroke: #888 } .grid { stroke: #ddd } .title { font-size: 13px }\n"
         "polyline { fill: none; stroke-width: 1.6 } .a { stroke: #1f5fa8 }\n"
         ".b { stroke: #c04a1a } .c { stroke: #3a8a3a; stroke-dasharray: 4 2 }\n"
-        ".rate { fill: #3a8a3a }\n</style>\n"
+        ".e { stroke: #1f5fa8; stroke-dasharray: 2 3 } .dot, .value, .p50 { fill: #1f5fa8 }\n"
+        ".p99 { fill: #c04a1a } .clean { fill: #1f5fa8 } .rate { fill: #3a8a3a }\n</style>\n"
         "<rect width='100%%' height='100%%' fill='#fff'/>\n",
         PLOT_WIDTH, 2 * PLOT_PANEL);
     if (result->latency.total > 0)
