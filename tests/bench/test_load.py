@@ -397,33 +397,32 @@ class OverMemif(unittest.TestCase):
 
     def test_open_loop_is_free_of_coordinated_omission(self):
         with self.polluxd() as server:
-            process = start(self.PORT, seconds=2, warmup=0, clients=4, rate=2000,
-                            **server.options())
-            process.stderr.readline()
-            os.kill(server.pid, signal.SIGSTOP)
-            try:
-                time.sleep(0.6)  # the behaviour under test, not a wait for anything
-            finally:
-                os.kill(server.pid, signal.SIGCONT)
-            result = finished(self, process)
+            result = self.stopped_for_a_while(server)
         latency = result["latency_us"]
         self.assertEqual((result["replies"], latency["count"]), (4000, 4000))
         self.assertGreater(latency["max"], 570000)
         self.assertGreater(latency["p90"], 300000)
 
+    def stopped_for_a_while(self, server, *flags):
+        process = start(self.PORT, *flags, seconds=2, warmup=0, clients=4, rate=2000,
+                        **server.options())
+        process.stderr.readline()
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            time.sleep(0.6)  # the behaviour under test, not a wait for anything
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        return finished(self, process)
+
     def test_a_server_that_stops_by_itself_is_no_gap(self):
-        """A stopped server sleeps: nobody took its core, and its requests stay in."""
+        """A stopped server sleeps: nobody took its core, and its requests stay in. Where others
+        do take it for as long, at that very moment, a second or third try tells."""
         with self.polluxd() as server:
-            process = start(self.PORT, "exclude-gaps", seconds=2, warmup=0, clients=4, rate=2000,
-                            **server.options())
-            process.stderr.readline()
-            os.kill(server.pid, signal.SIGSTOP)
-            try:
-                time.sleep(0.6)  # the behaviour under test, not a wait for anything
-            finally:
-                os.kill(server.pid, signal.SIGCONT)
-            result = finished(self, process)
-        gaps = result["gaps"]
+            for _ in range(3):
+                result = self.stopped_for_a_while(server, "exclude-gaps")
+                gaps = result["gaps"]
+                if gaps["server"]["longest_us"] < 570000:
+                    break
         self.assertEqual(gaps["latency_us"]["count"] + gaps["left_out"], 4000)
         self.assertLess(gaps["server"]["longest_us"], 570000)
         self.assertGreater(result["latency_us"]["max"], 570000)
@@ -433,7 +432,8 @@ class OverMemif(unittest.TestCase):
             path = os.path.join(server.directory.name, "plot.svg")
             result = loaded(self, self.PORT, "exclude-gaps", seconds=0.5, warmup=0, rate=1000,
                             plot=path, **server.options())
-            text = open(path).read()
+            with open(path) as plot:
+                text = plot.read()
         self.assertEqual("class='e'" in text, result["gaps"]["latency_us"]["count"] > 0)
         self.assertIn("without gaps", text)
 
