@@ -55,9 +55,13 @@ static void before_memif_event(struct dpdk *dpdk)
         open_after_interrupt(dpdk);
 }
 
+/* The first error names the cause, those behind it what it led to. */
 static void keep_line(struct dpdk *dpdk, const char *line, int len)
 {
-    snprintf(dpdk->last_line, sizeof(dpdk->last_line), "%.*s", len, line);
+    size_t kept = strlen(dpdk->error_lines);
+
+    snprintf(dpdk->error_lines + kept, sizeof(dpdk->error_lines) - kept, "%s%.*s",
+             kept > 0 ? "; " : "", len, line);
 }
 
 /* One call of rte_log: EAL flushes its stream after each. */
@@ -258,7 +262,7 @@ static int start_eal(struct dpdk *dpdk, const struct dpdk_options *options,
     if (result < 0) {
         result = rte_errno != 0 ? -rte_errno : -EINVAL;
         snprintf(error, DPDK_ERROR_MAX, "EAL does not start (%s)%s%s; look at dpdk-args '%.80s'",
-                 rte_strerror(-result), dpdk->last_line[0] != '\0' ? ": " : "", dpdk->last_line,
+                 rte_strerror(-result), dpdk->error_lines[0] != '\0' ? ": " : "", dpdk->error_lines,
                  options->args != NULL ? options->args : "");
     }
     free(arguments);

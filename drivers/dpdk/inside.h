@@ -59,12 +59,12 @@ struct dpdk {
     FILE *stream; /* where EAL writes its log */
     bool hugepages;
     bool isolate;
-    _Atomic bool starting; /* lines go to last_line only */
+    _Atomic bool starting; /* lines go to error_lines only */
     int memif_logtype;     /* of lines of the memif driver, -1 without it */
     bool interrupt_holds;  /* the interrupt thread has closed the gate; only it reads this */
     _Atomic bool parked;   /* the interrupt thread does nothing any more */
     unsigned packets_per_queue;
-    char last_line[DPDK_LINE_MAX]; /* latest error that DPDK logged while starting or opening */
+    char error_lines[DPDK_LINE_MAX]; /* errors that DPDK logged while starting or opening */
     struct gate gate;
     struct dpdk_port *ports[DPDK_PORTS_MAX];
 };

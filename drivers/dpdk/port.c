@@ -55,7 +55,7 @@ static const char *remedy(const struct dpdk_spec *spec)
 
 static int refused(struct dpdk_port *port, int code, const char *what, char *error)
 {
-    const char *line = port->dpdk->last_line;
+    const char *line = port->dpdk->error_lines;
 
     return fail(error, code, "port %s: %s (%s)%s%s%s", port->spec.name, what, rte_strerror(-code),
                 line[0] != '\0' ? ": " : "", line, remedy(&port->spec));
@@ -431,8 +431,10 @@ int dpdk_port_open(struct dpdk *dpdk, const char *spec, unsigned queues, unsigne
     if (port == NULL)
         return fail(error, -ENOMEM, "port %.80s: out of memory", spec);
     dpdk->starting = true;
-    dpdk->last_line[0] = '\0';
     result = dpdk_spec_parse(spec, &port->spec, error);
+    /* EAL looked at PCI devices when it started: what it said then is why one is not there now. */
+    if (!port->spec.pci)
+        dpdk->error_lines[0] = '\0';
     if (result == 0)
         result = machine_check("", &port->spec, error);
     if (result == 0 && ask_for_queues(&port->spec, machine_queues(&port->spec, queues)) != 0)
