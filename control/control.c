@@ -268,6 +268,31 @@ static void wait_until_drained(struct control *control)
     }
 }
 
+static const struct worker *still_running(const struct node *node)
+{
+    for (uint32_t i = 0; i < node->worker_count; i++)
+        if (!atomic_load_explicit(&node->workers[i]->ended, memory_order_acquire))
+            return node->workers[i];
+    return NULL;
+}
+
+static void wait_until_ended(struct control *control)
+{
+    uint64_t began_us = clock_now_us();
+    const struct worker *worker;
+
+    while ((worker = still_running(control->node)) != NULL) {
+        uint64_t limit_ms = control->hurry ? CONTROL_END_HURRY_MS : CONTROL_END_MAX_MS;
+        wait_and_take(control, DRAIN_LOOK_MS);
+        if (clock_now_us() - began_us <= limit_ms * 1000)
+            continue;
+        log_write(control->log, LOG_LEVEL_WARNING,
+                  "Worker %u hangs, and does not end within %llu ms: the server ends without it.",
+                  worker->index, (unsigned long long)limit_ms);
+        give_up(control);
+    }
+}
+
 /* Without their threads the workers' mail is carried by hand until every job is home. */
 static void settle(struct control *control)
 {
@@ -295,6 +320,7 @@ void control_stop_workers(struct control *control)
     wait_until_drained(control);
     for (uint32_t i = 0; i < node->worker_count; i++)
         worker_stop(node->workers[i]);
+    wait_until_ended(control);
     for (uint32_t i = 0; i < node->worker_count; i++)
         worker_join(node->workers[i]);
     settle(control);

@@ -28,6 +28,8 @@ enum {
     CONTROL_FDS_WORKER = 8,        /* and for each worker: ring, eventfd, ... */
     CONTROL_DRAIN_MAX_MS = 10000,  /* what an end waits for replies to leave ... */
     CONTROL_DRAIN_STALL_MS = 1000, /* ... and without a byte leaving */
+    CONTROL_END_MAX_MS = 10000,    /* and then for a worker that is in the midst of a command ... */
+    CONTROL_END_HURRY_MS = 1000,   /* ... if the end was asked for twice */
 };
 
 struct control {
@@ -88,7 +90,7 @@ void control_end(struct control *control);
 void control_watch(struct control *control);
 /* Serves until the end is asked for. */
 void control_run(struct control *control);
-/* Has the workers finish what they have read, then ends them. */
+/* Has the workers finish what they have read, then ends them. Does not return if one hangs. */
 void control_stop_workers(struct control *control);
 
 #endif

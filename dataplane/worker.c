@@ -477,6 +477,7 @@ static void *worker_main(void *argument)
         loop(worker);
     if (worker->port != NULL)
         dpdk_thread_unregister();
+    atomic_store_explicit(&worker->ended, true, memory_order_release);
     return NULL; /* the stream stays for those who may be about to wake it */
 }
 

@@ -104,6 +104,7 @@ struct worker {
     _Atomic uint32_t sleeping; /* 1 while in a poll that waits */
     bool draining;             /* the server ends: no new connections or bytes */
     _Atomic bool drained;      /* and every connection has what it is owed */
+    _Atomic bool ended;        /* the thread has nothing more to do: worker_join does not wait */
     bool alone_on_cpu;         /* no other worker shares this CPU: may spin for an answer */
 
     uint64_t next_cron_us;

@@ -1,6 +1,8 @@
 """A worker whose loop does not turn: it is told and counted, and ends the server if that was asked for."""
 import os
+import signal
 import socket
+import time
 
 from harness.resp import encode
 from harness.runner import case
@@ -68,6 +70,21 @@ def test_the_watchdog_does_not_depend_on_what_waits_for_the_worker(t):
     other.raw(encode("CONFIG", "SET", "port", "0"))
     assert server.wait(30) == 1, server.output()
     assert "worker-watchdog ends the server" in server.output()
+
+
+@case(workers=(2,), drivers="each", pollux=True)
+def test_a_worker_that_hangs_does_not_keep_the_server_from_ending(t):
+    for signals in (1, 2):
+        server = t.start()
+        hang(server, t, 1000)
+        began = time.monotonic()
+        for number in range(signals):
+            server.signal(signal.SIGTERM)
+            poll(lambda: server.output().count("Received SIGTERM") == number + 1, 10,
+                 what="the signal was taken")
+        assert server.wait(30) == 1, server.output()
+        assert "hangs, and does not end within" in server.output()
+        assert signals == 1 or time.monotonic() - began < 8, "the second signal is in a hurry"
 
 
 @case(workers=(2,), pollux=True)
