@@ -46,9 +46,9 @@ void tcp_alarm(struct net *net, struct net_conn *conn)
     if (conn->state == NET_STATE_CLOSED)
         return;
     if (conn->state >= NET_STATE_ESTABLISHED)
-        next = recovery_deadline_us(&conn->recovery);
-    earlier(net, &next, conn->ack_ms);
-    earlier(net, &next, conn->wait_ms);
+        next = recovery_deadline_us(&conn->busy->recovery);
+    earlier(net, &next, conn->busy->ack_ms);
+    earlier(net, &next, conn->busy->wait_ms);
     earlier(net, &next, conn->idle_ms);
     if (next != TIMERS_NEVER)
         timers_arm(&net->timers, &conn->timer, next);
@@ -58,7 +58,7 @@ void tcp_alarm(struct net *net, struct net_conn *conn)
 
 static void handshake_due(struct net *net, struct net_conn *conn)
 {
-    conn->wait_ms = 0;
+    conn->busy->wait_ms = 0;
     if (conn->flags & CONN_WAITS_MAC) {
         /* Three questions of a second each, then the link gives up. */
         if (conn->soft_error == EHOSTUNREACH) {
@@ -82,7 +82,7 @@ static void handshake_due(struct net *net, struct net_conn *conn)
 
 static uint64_t persist_us(const struct net_conn *conn)
 {
-    uint64_t wait = (uint64_t)rtt_timeout_us(&conn->recovery.rtt) << conn->backoff;
+    uint64_t wait = (uint64_t)rtt_timeout_us(&conn->busy->recovery.rtt) << conn->backoff;
 
     return wait < PERSIST_MAX_US ? wait : PERSIST_MAX_US;
 }
@@ -94,8 +94,8 @@ void tcp_persist(struct net *net, struct net_conn *conn)
     conn->flags |= CONN_PERSIST;
     conn->backoff = 0;
     conn->probes = 0;
-    recovery_rest(&conn->recovery);
-    conn->wait_ms = tcp_deadline_ms(net, persist_us(conn));
+    recovery_rest(&conn->busy->recovery);
+    conn->busy->wait_ms = tcp_deadline_ms(net, persist_us(conn));
 }
 
 static bool gives_up(const struct net *net, const struct net_conn *conn, unsigned tries)
@@ -106,8 +106,8 @@ static bool gives_up(const struct net *net, const struct net_conn *conn, unsigne
     if ((conn->flags & CONN_ORPHAN) && tries > ORPHAN_RETRIES_MAX)
         return true;
     if (timeout_s != 0)
-        return conn->stalled_ms != 0 &&
-               net_now_ms(net) - conn->stalled_ms >= (uint64_t)timeout_s * 1000;
+        return conn->busy->stalled_ms != 0 &&
+               net_now_ms(net) - conn->busy->stalled_ms >= (uint64_t)timeout_s * 1000;
     return tries > RETRIES_MAX;
 }
 
@@ -120,8 +120,8 @@ static void persist_due(struct net *net, struct net_conn *conn)
 {
     bool orphan = (conn->flags & CONN_ORPHAN) != 0;
 
-    conn->wait_ms = 0;
-    if (!sendqueue_has_unsent(&conn->queue) || recovery_flight(&conn->recovery) > 0) {
+    conn->busy->wait_ms = 0;
+    if (!sendqueue_has_unsent(&conn->busy->queue) || recovery_flight(&conn->busy->recovery) > 0) {
         conn->flags &= ~(uint32_t)CONN_PERSIST;
         conn_dirty(net, conn);
         return;
@@ -143,14 +143,14 @@ static void persist_due(struct net *net, struct net_conn *conn)
         conn->probes += conn->probes < UINT8_MAX;
         conn->backoff += conn->backoff < PERSIST_BACKOFF_MAX;
     }
-    conn->wait_ms = tcp_deadline_ms(net, persist_us(conn));
+    conn->busy->wait_ms = tcp_deadline_ms(net, persist_us(conn));
 }
 
 /* ---- retransmission ------------------------------------------------------------------------ */
 
 static void timed_out(struct net *net, struct net_conn *conn)
 {
-    unsigned tries = conn->recovery.timeouts;
+    unsigned tries = conn->busy->recovery.timeouts;
 
     net_count(&net->counters.rto_fired, 1);
     /* With its window shut the peer answers without taking anything: it is there. */
@@ -160,17 +160,17 @@ static void timed_out(struct net *net, struct net_conn *conn)
         tcp_abort(net, conn, timeout_error(conn));
         return;
     }
-    if (tries == BLACK_HOLE_RETRIES && conn->queue.head != NULL &&
-        segment_payload(conn->queue.head) > 512)
+    if (tries == BLACK_HOLE_RETRIES && conn->busy->queue.head != NULL &&
+        segment_payload(conn->busy->queue.head) > 512)
         tcp_path_mtu(net, conn, 0);
     conn_dirty(net, conn);
 }
 
 static void recovery_due(struct net *net, struct net_conn *conn)
 {
-    struct recovery *recovery = &conn->recovery;
+    struct recovery *recovery = &conn->busy->recovery;
     uint8_t phase = recovery->phase;
-    enum recovery_order order = recovery_expired(recovery, conn->queue.head, net->now_us);
+    enum recovery_order order = recovery_expired(recovery, conn->busy->queue.head, net->now_us);
 
     if (phase == RECOVERY_OPEN && recovery->phase != RECOVERY_OPEN)
         conn->flags |= CONN_ECN_REDUCED; /* RFC 3168 section 6.1.2: for whatever reason */
@@ -200,7 +200,7 @@ static void keepalive_due(struct net *net, struct net_conn *conn)
     if (net->options.keepalive_s == 0)
         return;
     /* While output waits for the peer, resends and window probes find out the same. */
-    if (idle_ms < first_ms || conn->queue.head != NULL || conn->queue.piece != NULL) {
+    if (idle_ms < first_ms || conn->busy->queue.head != NULL || conn->busy->queue.piece != NULL) {
         if (idle_ms >= first_ms)
             idle_ms = 0;
         else
@@ -231,7 +231,7 @@ static void idle_due(struct net *net, struct net_conn *conn)
 
 static void acks_due(struct net *net, struct net_conn *conn)
 {
-    conn->ack_ms = 0;
+    conn->busy->ack_ms = 0;
     if ((conn->flags & (CONN_ACK_OWED | CONN_ACK_NOW)) == 0)
         return;
     conn->flags |= CONN_ACK_NOW | CONN_ACK_QUICK;
@@ -240,16 +240,28 @@ static void acks_due(struct net *net, struct net_conn *conn)
 
 void tcp_alarm_run(struct net *net, struct net_conn *conn)
 {
-    if (is_due(net, conn->ack_ms))
+    if (conn->busy == NULL) {
+        /* What it was armed for is done with; nothing is left but to be idle too long. */
+        if (!is_due(net, conn->idle_ms)) {
+            uint64_t next = TIMERS_NEVER;
+
+            earlier(net, &next, conn->idle_ms);
+            if (next != TIMERS_NEVER)
+                timers_arm(&net->timers, &conn->timer, next);
+            return;
+        }
+        rest_end(net, conn);
+    }
+    if (is_due(net, conn->busy->ack_ms))
         acks_due(net, conn);
-    if (is_due(net, conn->wait_ms)) {
+    if (is_due(net, conn->busy->wait_ms)) {
         if (conn->state < NET_STATE_ESTABLISHED)
             handshake_due(net, conn);
         else
             persist_due(net, conn);
     }
     if (conn->state >= NET_STATE_ESTABLISHED &&
-        recovery_deadline_us(&conn->recovery) <= net->now_us)
+        recovery_deadline_us(&conn->busy->recovery) <= net->now_us)
         recovery_due(net, conn);
     if (conn->state != NET_STATE_CLOSED && is_due(net, conn->idle_ms))
         idle_due(net, conn);

@@ -12,7 +12,7 @@ void tcp_finish(struct net *net, struct net_conn *conn, int error)
     conn->state = NET_STATE_CLOSED;
     tcp_waits_mac(net, conn, false);
     net_conn_detach(net, conn);
-    sendqueue_fini(&net->sendpool, &conn->queue);
+    sendqueue_fini(&net->sendpool, &conn->busy->queue);
     conn->stream.pending_bytes = 0;
     conn->flags &= ~(uint32_t)(CONN_ACK_NOW | CONN_ACK_OWED | CONN_PERSIST | CONN_TELL_DRAINED);
     conn->error = (uint8_t)error;
@@ -39,7 +39,7 @@ void tcp_abort(struct net *net, struct net_conn *conn, int error)
 
 void tcp_enter_time_wait(struct net *net, struct net_conn *conn)
 {
-    struct timewait_entry entry = {.snd_nxt = conn->recovery.nxt,
+    struct timewait_entry entry = {.snd_nxt = conn->busy->recovery.nxt,
                                    .rcv_nxt = conn->rcv_nxt,
                                    .ts_recent = conn->ts_recent};
 

@@ -2,12 +2,11 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
+#include <sys/mman.h>
 
 enum {
-    FULL_LOAD = 7, /* entries for a bucket when `capacity` are in, at most */
-    OVER_LOAD = 8, /* the same when there was no memory to grow */
-    LINE_BYTES = 64,
+    FULL_LOAD = 7,        /* entries for a bucket when `capacity` are in, at most */
+    OVER_LOAD = 8,        /* the same when there was no memory to grow */
     FIRST_BUCKETS = 1024, /* of one that grows */
     /* Buckets of the old table emptied by an insertion: it is done with long before the new one
      * is full, which has room for 7 more for each of them. */
@@ -18,15 +17,22 @@ enum {
  * those into more than the next. */
 static int make_table(struct flows_table *table, uint32_t buckets)
 {
-    size_t bytes = (size_t)buckets * sizeof(struct flows_bucket);
+    /* Pages come as they are touched, zero, and an outgrown table's go at once: an allocator would
+     * keep them for a while. */
+    void *memory = mmap(NULL, (size_t)buckets * sizeof(struct flows_bucket), PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-    /* calloc alone would not align, aligned_alloc would not leave pages untouched. */
-    void *memory = calloc(1, bytes + LINE_BYTES);
-    if (memory == NULL)
+    if (memory == MAP_FAILED)
         return -ENOMEM;
-    uintptr_t first = ((uintptr_t)memory + LINE_BYTES - 1) & ~(uintptr_t)(LINE_BYTES - 1);
-    *table = (struct flows_table){(void *)first, buckets - 1, memory};
+    *table = (struct flows_table){memory, buckets - 1};
     return 0;
+}
+
+static void free_table(struct flows_table *table)
+{
+    if (table->buckets != NULL)
+        munmap(table->buckets, ((size_t)table->mask + 1) * sizeof(struct flows_bucket));
+    *table = (struct flows_table){0};
 }
 
 static uint32_t buckets_for(uint32_t capacity)
@@ -56,8 +62,8 @@ int flows_init_growing(struct flows *flows, uint32_t capacity, flows_hash_fn *ha
 
 void flows_fini(struct flows *flows)
 {
-    free(flows->now.memory);
-    free(flows->old.memory);
+    free_table(&flows->now);
+    free_table(&flows->old);
     *flows = (struct flows){0};
 }
 
@@ -105,8 +111,7 @@ static void move_some(struct flows *flows)
         move_bucket(flows, flows->moved++);
     if (flows->moved <= flows->old.mask)
         return;
-    free(flows->old.memory);
-    flows->old = (struct flows_table){0};
+    free_table(&flows->old);
 }
 
 /* Room for one more. */

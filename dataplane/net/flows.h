@@ -41,7 +41,6 @@ _Static_assert(sizeof(struct flows_bucket) == 64, "a bucket is one cache line");
 struct flows_table {
     struct flows_bucket *buckets;
     uint32_t mask; /* number of buckets - 1 */
-    void *memory;  /* that the buckets lie in, on a line of their own each */
 };
 
 /* The hash that an entry was added with. */

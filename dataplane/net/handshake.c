@@ -117,12 +117,12 @@ static void set_established(struct net *net, struct net_conn *conn, const struct
         rtt_syn_was_lost(&rtt);
     if (shake->rtt_us > 0)
         rtt_sample(&rtt, shake->rtt_us, net->now_us);
-    recovery_init(&conn->recovery, ops, shake->iss + 1, conn->mss, (conn->flags & CONN_SACK) != 0,
-                  shake->syn_lost, &rtt);
+    recovery_init(&conn->busy->recovery, ops, shake->iss + 1, conn->mss,
+                  (conn->flags & CONN_SACK) != 0, shake->syn_lost, &rtt);
     /* Output may have been queued as pieces before there was an MSS. */
-    conn->queue.end_seq = shake->iss + 1;
+    conn->busy->queue.end_seq = shake->iss + 1;
     conn->state = conn->flags & CONN_FIN_WANTED ? NET_STATE_FIN_WAIT_1 : NET_STATE_ESTABLISHED;
-    conn->wait_ms = 0;
+    conn->busy->wait_ms = 0;
     conn->backoff = 0;
     if (net->options.keepalive_s > 0)
         conn->idle_ms = tcp_deadline_ms(net, (uint64_t)net->options.keepalive_s * 1000000);
@@ -147,7 +147,7 @@ static struct net_conn *accept(struct net *net, const struct frame *frame, uint6
     conn->ts_offset = isn_timestamp_offset(&net->isn, &conn->flow);
     conn->rcv_nxt = conn->rcv_acked = shake->irs + 1;
     conn->rcv_edge = conn->rcv_nxt + syn_window(net);
-    sendqueue_init(&conn->queue, shake->iss + 1);
+    sendqueue_init(&conn->busy->queue, shake->iss + 1);
     set_established(net, conn, shake);
     conn->snd_wl1 = frame->seq - 1;
     conn->snd_wl2 = frame->ack;
@@ -436,10 +436,10 @@ void tcp_open(struct net *net, struct net_conn *conn, const struct timewait_entr
     conn->path_mtu = net->mtu;
     conn->mss_peer = mss_default(&conn->flow);
     conn->mss = tcp_mss(conn);
-    rtt_init(&conn->recovery.rtt);
-    conn->recovery.una = iss;
-    conn->recovery.nxt = iss + 1;
-    sendqueue_init(&conn->queue, iss + 1);
+    rtt_init(&conn->busy->recovery.rtt);
+    conn->busy->recovery.una = iss;
+    conn->busy->recovery.nxt = iss + 1;
+    sendqueue_init(&conn->busy->queue, iss + 1);
     tcp_send_syn(net, conn);
     conn_dirty(net, conn);
 }
@@ -474,7 +474,7 @@ static bool resolve(struct net *net, struct net_conn *conn)
 void tcp_send_syn(struct net *net, struct net_conn *conn)
 {
     bool received = conn->state == NET_STATE_SYN_RECEIVED;
-    struct handshake shake = {.iss = conn->recovery.una,
+    struct handshake shake = {.iss = conn->busy->recovery.una,
                               .irs = conn->rcv_nxt - 1,
                               .ts_recent = conn->ts_recent,
                               .vlan = conn->vlan,
@@ -493,16 +493,16 @@ void tcp_send_syn(struct net *net, struct net_conn *conn)
     }
     if (!received && !resolve(net, conn)) {
         /* The question is repeated by the link; look again soon after its answer may be there. */
-        conn->wait_ms = tcp_deadline_ms(net, LINK_RETRY_US / 20);
+        conn->busy->wait_ms = tcp_deadline_ms(net, LINK_RETRY_US / 20);
         tcp_alarm(net, conn);
         return;
     }
     shake.vlan = conn->vlan;
     if (send_syn(net, &conn->flow, &shake, flags, net_now_ms(net) + conn->ts_offset) &&
-        conn->stalled_ms == 0)
-        conn->stalled_ms = net_now_ms(net) | 1;
-    conn->recovery.last_sent_us = net->now_us;
-    conn->wait_ms = tcp_deadline_ms(net, (uint64_t)RTT_RTO_FIRST_US << conn->backoff);
+        conn->busy->stalled_ms == 0)
+        conn->busy->stalled_ms = net_now_ms(net) | 1;
+    conn->busy->recovery.last_sent_us = net->now_us;
+    conn->busy->wait_ms = tcp_deadline_ms(net, (uint64_t)RTT_RTO_FIRST_US << conn->backoff);
     tcp_alarm(net, conn);
 }
 
@@ -513,7 +513,7 @@ static void take_syn(struct net *net, struct net_conn *conn, const struct frame 
     bool answer = (frame->flags & TCP_ACK) != 0;
 
     *shake = (struct handshake){
-        .iss = conn->recovery.una,
+        .iss = conn->busy->recovery.una,
         .irs = frame->seq,
         .ts_recent = options->present & TCP_OPTION_TIMESTAMPS ? options->ts_value : 0,
         .mss = mss_of(options, &conn->flow),
@@ -536,8 +536,8 @@ static void take_syn(struct net *net, struct net_conn *conn, const struct frame 
 static void connected(struct net *net, struct net_conn *conn, struct handshake *shake)
 {
     if (!shake->syn_lost)
-        shake->rtt_us = (uint32_t)(net->now_us - conn->recovery.last_sent_us) + 1;
-    conn->stalled_ms = 0;
+        shake->rtt_us = (uint32_t)(net->now_us - conn->busy->recovery.last_sent_us) + 1;
+    conn->busy->stalled_ms = 0;
     set_established(net, conn, shake);
     conn->flags |= CONN_TELL_CONNECTED;
     net_count(&net->counters.connected, 1);
@@ -552,7 +552,7 @@ void tcp_syn_sent_segment(struct net *net, struct net_conn *conn, const struct f
     struct tcp_options options;
     struct handshake shake;
 
-    if (acks && frame->ack != conn->recovery.nxt) {
+    if (acks && frame->ack != conn->busy->recovery.nxt) {
         if ((frame->flags & TCP_RST) == 0)
             tcp_refuse(net, frame);
         return;
@@ -590,12 +590,12 @@ void tcp_syn_sent_segment(struct net *net, struct net_conn *conn, const struct f
 
 bool tcp_syn_received_segment(struct net *net, struct net_conn *conn, const struct frame *frame)
 {
-    if (frame->ack != conn->recovery.nxt) {
+    if (frame->ack != conn->busy->recovery.nxt) {
         tcp_refuse(net, frame);
         return false;
     }
     struct handshake shake = {
-        .iss = conn->recovery.una,
+        .iss = conn->busy->recovery.una,
         .irs = conn->rcv_nxt - 1,
         .ts_recent = conn->ts_recent,
         .mss = conn->mss_peer,

@@ -116,10 +116,12 @@ static void tcp_frame(struct net *net, struct packet *packet, const struct frame
         if (conn != NULL)
             net->recent[net_recent_place(&frame->flow)] = conn_index(net, conn);
     }
-    if (conn != NULL)
-        tcp_segment(net, conn, packet, frame);
-    else
+    if (conn == NULL) {
         tcp_stray(net, packet, frame, hash);
+        return;
+    }
+    conn_wake(net, conn);
+    tcp_segment(net, conn, packet, frame);
 }
 
 static void answer(struct net *net, struct packet *packet)
@@ -197,8 +199,9 @@ void tcp_icmp(struct net *net, const struct wire_quote *quote)
         net_count(&net->counters.icmp_ignored, 1);
         return;
     }
-    struct icmp_flow flow = {.snd_una = conn->recovery.una,
-                             .snd_nxt = conn->recovery.nxt,
+    conn_wake(net, conn);
+    struct icmp_flow flow = {.snd_una = conn->busy->recovery.una,
+                             .snd_nxt = conn->busy->recovery.nxt,
                              .path_mtu = conn->path_mtu,
                              .is_synchronized = conn->state >= NET_STATE_ESTABLISHED,
                              .is_v4 = net_address_is_v4(&conn->flow.local)};

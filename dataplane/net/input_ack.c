@@ -16,14 +16,14 @@ static void set_window(struct net *net, struct net_conn *conn, const struct fram
     conn->snd_wl2 = frame->ack;
     if (window == conn->snd_wnd)
         return;
-    if (window > conn->snd_wnd && sendqueue_has_unsent(&conn->queue))
+    if (window > conn->snd_wnd && sendqueue_has_unsent(&conn->busy->queue))
         conn_dirty(net, conn);
     conn->snd_wnd = window;
     if (window > conn->snd_wnd_max)
         conn->snd_wnd_max = window;
     if (window > 0 && (conn->flags & CONN_PERSIST)) {
         conn->flags &= ~(uint32_t)CONN_PERSIST;
-        conn->wait_ms = 0;
+        conn->busy->wait_ms = 0;
         conn->backoff = 0;
     }
 }
@@ -33,7 +33,8 @@ static void take_window(struct net *net, struct net_conn *conn, const struct fra
     /* RFC 9293 section 3.10.7.4, step 5: not from a segment that others have overtaken. But what
      * moves SND.UNA also says where the window ends: the old window behind the new SND.UNA would
      * reach too far when the peer sends an old segment again. */
-    if (!seq_after(frame->ack, conn->recovery.una) && !seq_before(conn->snd_wl1, frame->seq) &&
+    if (!seq_after(frame->ack, conn->busy->recovery.una) &&
+        !seq_before(conn->snd_wl1, frame->seq) &&
         !(conn->snd_wl1 == frame->seq && !seq_after(conn->snd_wl2, frame->ack)))
         return;
     set_window(net, conn, frame);
@@ -42,7 +43,7 @@ static void take_window(struct net *net, struct net_conn *conn, const struct fra
 /* Something new was acknowledged, or a hole shows. False: the connection is over. */
 static bool take_news(struct net *net, struct net_conn *conn, const struct recovery_news *news)
 {
-    struct recovery *recovery = &conn->recovery;
+    struct recovery *recovery = &conn->busy->recovery;
 
     if (news->entered)
         net_count(&net->counters.fast_recoveries, 1);
@@ -51,15 +52,15 @@ static bool take_news(struct net *net, struct net_conn *conn, const struct recov
     if (news->reduced)
         conn->flags |= CONN_ECN_REDUCED;
     if (news->acked_bytes > 0) {
-        sendqueue_acked(&net->sendpool, &conn->queue, recovery->una);
-        conn->stalled_ms = recovery->una == recovery->nxt ? 0 : net_now_ms(net) | 1;
+        sendqueue_acked(&net->sendpool, &conn->busy->queue, recovery->una);
+        conn->busy->stalled_ms = recovery->una == recovery->nxt ? 0 : net_now_ms(net) | 1;
         conn->soft_error = 0;
         conn->probes = 0;
     }
-    if (recovery->lost_bytes > 0 || sendqueue_has_unsent(&conn->queue))
+    if (recovery->lost_bytes > 0 || sendqueue_has_unsent(&conn->busy->queue))
         conn_dirty(net, conn);
-    if ((conn->flags & CONN_FIN_QUEUED) && recovery->una == conn->queue.end_seq &&
-        conn->queue.unsent == NULL)
+    if ((conn->flags & CONN_FIN_QUEUED) && recovery->una == conn->busy->queue.end_seq &&
+        conn->busy->queue.unsent == NULL)
         return tcp_fin_acked(net, conn);
     return true;
 }
@@ -67,7 +68,7 @@ static bool take_news(struct net *net, struct net_conn *conn, const struct recov
 /* RFC 5961 section 5. */
 static bool plausible(struct net *net, struct net_conn *conn, const struct frame *frame)
 {
-    const struct recovery *recovery = &conn->recovery;
+    const struct recovery *recovery = &conn->busy->recovery;
 
     if ((conn->flags & CONN_PROBED) && frame->ack == recovery->nxt + 1 &&
         !tcp_probe_accepted(net, conn))
@@ -82,16 +83,17 @@ static bool plausible(struct net *net, struct net_conn *conn, const struct frame
 
 bool tcp_ack_all(struct net *net, struct net_conn *conn, const struct frame *frame)
 {
-    if (frame->ack != conn->recovery.nxt || (conn->flags & (CONN_PERSIST | CONN_FIN_QUEUED)) != 0 ||
-        !recovery_acked_all(&conn->recovery, conn->queue.head, net->now_us))
+    if (frame->ack != conn->busy->recovery.nxt ||
+        (conn->flags & (CONN_PERSIST | CONN_FIN_QUEUED)) != 0 ||
+        !recovery_acked_all(&conn->busy->recovery, conn->busy->queue.head, net->now_us))
         return false;
     /* What moves SND.UNA tells the window, too. */
     set_window(net, conn, frame);
-    sendqueue_acked(&net->sendpool, &conn->queue, frame->ack);
-    conn->stalled_ms = 0;
+    sendqueue_acked(&net->sendpool, &conn->busy->queue, frame->ack);
+    conn->busy->stalled_ms = 0;
     conn->soft_error = 0;
     conn->probes = 0;
-    if (sendqueue_has_unsent(&conn->queue))
+    if (sendqueue_has_unsent(&conn->busy->queue))
         conn_dirty(net, conn);
     return true;
 }
@@ -99,7 +101,7 @@ bool tcp_ack_all(struct net *net, struct net_conn *conn, const struct frame *fra
 bool tcp_ack_segment(struct net *net, struct net_conn *conn, const struct frame *frame,
                      const struct tcp_options *options)
 {
-    struct recovery *recovery = &conn->recovery;
+    struct recovery *recovery = &conn->busy->recovery;
     struct recovery_news news;
 
     if (!plausible(net, conn, frame))
@@ -133,7 +135,7 @@ bool tcp_ack_segment(struct net *net, struct net_conn *conn, const struct frame 
         ack.sack = options->sack;
     }
     take_window(net, conn, frame);
-    recovery_acked(recovery, conn->queue.head, &ack, &news);
+    recovery_acked(recovery, conn->busy->queue.head, &ack, &news);
     if (!take_news(net, conn, &news))
         return false;
     /* All other deadlines only move away: the timer finds out when it fires. */
@@ -157,6 +159,6 @@ void tcp_path_mtu(struct net *net, struct net_conn *conn, uint16_t mtu)
     conn->mss = mss;
     if (conn->state < NET_STATE_ESTABLISHED)
         return;
-    recovery_too_big(&conn->recovery, conn->queue.head, mss);
+    recovery_too_big(&conn->busy->recovery, conn->busy->queue.head, mss);
     conn_dirty(net, conn);
 }

@@ -51,10 +51,10 @@ static bool predicted(struct net *net, struct net_conn *conn, struct packet *pac
     uint32_t len = frame->payload_len;
 
     if (conn->state != NET_STATE_ESTABLISHED || (frame->flags & ~TCP_PSH) != TCP_ACK ||
-        frame->seq != conn->rcv_nxt || conn->reorder != NULL ||
+        frame->seq != conn->rcv_nxt || conn->busy->reorder != NULL ||
         (conn->flags & (CONN_FIN_RECEIVED | CONN_ORPHAN | CONN_PROBED)) != 0 ||
         (frame->tos & WIRE_ECN_CE) == WIRE_ECN_CE || len > conn->rcv_edge - conn->rcv_nxt ||
-        frame->ack - conn->recovery.una > conn->recovery.nxt - conn->recovery.una)
+        frame->ack - conn->busy->recovery.una > conn->busy->recovery.nxt - conn->busy->recovery.una)
         return false;
     options.present = 0;
     if (conn->flags & CONN_TIMESTAMPS) {
@@ -258,7 +258,8 @@ static void take_payload(struct net *net, struct net_conn *conn, struct packet *
     } else {
         drop(net, packet);
     }
-    if (conn->reorder != NULL && (conn->reorder->first != NULL || conn->reorder->has_fin)) {
+    if (conn->busy->reorder != NULL &&
+        (conn->busy->reorder->first != NULL || conn->busy->reorder->has_fin)) {
         ack_now(net, conn); /* a hole is filled, or made smaller */
         fin = tcp_receive_join(net, conn) || (fin && seq + len == conn->rcv_nxt);
     }

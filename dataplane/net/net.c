@@ -135,7 +135,7 @@ static int init_tables(struct net *net)
     /* Not written to here: pages are taken as connections are first used. */
     net->conns = malloc((size_t)own->connections_max * sizeof *net->conns);
     net->scratch = malloc(NET_RESERVE_MAX);
-    if (net->conns != NULL && net->scratch != NULL)
+    if (net->conns != NULL && net->scratch != NULL && rest_init(net) == 0)
         return 0;
     status = -ENOMEM;
     free(net->conns);
@@ -208,11 +208,13 @@ void net_destroy(struct net *net)
     release_reserved(net);
     release_spent(net);
     drop_foreign(net);
-    for (uint32_t i = 0; i < net->conn_fresh; i++) {
-        struct net_conn *conn = &net->conns[i];
+    for (uint32_t i = 0; i < net->busy_fresh; i++) {
+        struct net_conn *conn = net->busy[i].conn;
 
+        if (conn == NULL)
+            continue;
         tcp_receive_drop(net, conn);
-        sendqueue_fini(&net->sendpool, &conn->queue);
+        sendqueue_fini(&net->sendpool, &conn->busy->queue);
     }
     for (unsigned i = 0; i < net->tx_count; i++)
         packet_release(net->port, net->tx[i]);
@@ -220,6 +222,7 @@ void net_destroy(struct net *net)
     timewait_fini(&net->timewait);
     syncache_fini(&net->syncache);
     flows_fini(&net->flows);
+    rest_fini(net);
     free(net->conns);
     free(net->scratch);
     free(net);
@@ -297,6 +300,7 @@ struct net_conn *net_conn_open(struct net *net, const struct net_flow *flow, uin
     memset(conn, 0, sizeof *conn);
     conn->stream.fd = -1;
     conn->flow = *flow;
+    rest_begin_work(net, conn);
     conn->flags = CONN_IN_TABLE;
     conn->heard_ms = net_now_ms(net);
     conn->vlan = WIRE_NO_VLAN;
@@ -322,15 +326,16 @@ static void free_dying(struct net *net)
     while (net->dying != NULL) {
         struct net_conn *conn = net->dying;
 
-        net->dying = conn->dying_next;
+        net->dying = conn->busy->dying_next;
         if (conn->flags & (CONN_DIRTY | CONN_READY)) {
-            conn->dying_next = keep;
+            conn->busy->dying_next = keep;
             keep = conn;
             continue;
         }
         assert(!net_timer_armed(&conn->timer) && (conn->flags & CONN_IN_TABLE) == 0);
         tcp_receive_drop(net, conn);
-        sendqueue_fini(&net->sendpool, &conn->queue);
+        sendqueue_fini(&net->sendpool, &conn->busy->queue);
+        rest_leave(net, conn);
         conn->flags = 0;
         conn->state = NET_STATE_CLOSED;
         conn->free_next = net->conn_free;
@@ -370,7 +375,7 @@ static struct net_conn *prefetch_conn(const struct net *net, uint64_t hash)
     if (index == FLOWS_NONE)
         return NULL;
     struct net_conn *conn = &net->conns[index];
-    for (unsigned at = 0; at < sizeof(struct net_conn); at += 64)
+    for (unsigned at = 0; at < offsetof(struct net_conn, rest); at += 64)
         __builtin_prefetch((const char *)conn + at);
     return conn;
 }
@@ -387,6 +392,16 @@ static struct net_conn *recent_conn(const struct net *net, const struct net_flow
                    net_flow_equal(&conn->flow, flow)
                ? conn
                : NULL;
+}
+
+/* What it works with, or is to. */
+static void prefetch_busy(const struct net_conn *conn)
+{
+    const char *from = conn->busy == NULL ? (const char *)&conn->rest : (const char *)conn->busy;
+    size_t size = conn->busy == NULL ? sizeof conn->rest : sizeof *conn->busy;
+
+    for (size_t at = 0; at < size; at += 64)
+        __builtin_prefetch(from + at);
 }
 
 /* What the port says of a frame besides its bytes. */
@@ -426,10 +441,14 @@ static void receive(struct net *net, struct packet **packets, unsigned count)
                 take_note(net, packets[i], &frames[i], hashes[i]);
         }
     }
-    if (!cached)
+    if (!cached) {
         for (unsigned i = 0; i < count; i++)
             if (frames[i].kind == FRAME_TCP)
                 likely[i] = prefetch_conn(net, hashes[i]);
+        for (unsigned i = 0; i < count; i++)
+            if (likely[i] != NULL)
+                prefetch_busy(likely[i]);
+    }
     for (unsigned i = 0; i < count; i++)
         net_input(net, packets[i], &frames[i], hashes[i], likely[i]);
     net_count(&net->counters.rx_frames, count);
@@ -468,7 +487,7 @@ void net_flush(struct net *net)
     net->dirty = NULL;
     net->dirty_end = &net->dirty;
     while (conn != NULL) {
-        struct net_conn *next = conn->dirty_next;
+        struct net_conn *next = conn->busy->dirty_next;
 
         if (next != NULL)
             __builtin_prefetch(&next->rcv_nxt);

@@ -224,6 +224,10 @@ enum net_state net_flow_state(const struct net *net, const struct net_flow *flow
 /* The connection of a flow, or NULL. */
 struct net_conn *net_find(const struct net *net, const struct net_flow *flow);
 
+/* Puts all connections to rest that have nothing under way, as happens to some when there are many
+ * (rest.h): a test sees then that none forgets anything. Returns how many. */
+unsigned net_rest(struct net *net);
+
 /* Walks everything and checks what must always hold. NULL, or what is broken. */
 const char *net_check(const struct net *net);
 

@@ -3,20 +3,20 @@
 
 static const char *check_queue(const struct net_conn *conn)
 {
-    const struct sendqueue *queue = &conn->queue;
+    const struct sendqueue *queue = &conn->busy->queue;
     const struct packet *last = NULL;
     uint32_t seq = queue->head != NULL ? queue->head->seq : queue->end_seq, bytes = 0, packets = 0;
     uint64_t unsent = 0;
     bool is_unsent = false;
 
-    if (queue->head != NULL && seq_after(queue->head->seq, conn->recovery.una))
+    if (queue->head != NULL && seq_after(queue->head->seq, conn->busy->recovery.una))
         return "the first segment is beyond SND.UNA";
     for (const struct packet *at = queue->head; at != NULL; at = at->next) {
         if (at->seq != seq)
             return "a gap between segments of the send queue";
         if (at == queue->unsent) {
             is_unsent = true;
-            if (at->seq != conn->recovery.nxt)
+            if (at->seq != conn->busy->recovery.nxt)
                 return "the first unsent segment does not begin at SND.NXT";
         }
         if (is_unsent != (at->sends == 0))
@@ -37,7 +37,7 @@ static const char *check_queue(const struct net_conn *conn)
     if (queue->unsent != NULL && !is_unsent)
         return "the first unsent segment is not in the queue";
     if (queue->unsent == NULL && conn->state >= NET_STATE_ESTABLISHED &&
-        queue->end_seq != conn->recovery.nxt)
+        queue->end_seq != conn->busy->recovery.nxt)
         return "SND.NXT is not the end of what was sent";
     if (packets != queue->packets)
         return "the send queue's count of segments is wrong";
@@ -52,15 +52,15 @@ static const char *check_queue(const struct net_conn *conn)
 
 static const char *check_receive(const struct net_conn *conn, uint32_t *held)
 {
-    const struct tcp_reorder *reorder = conn->reorder;
+    const struct tcp_reorder *reorder = conn->busy->reorder;
     uint32_t queued = 0, packets = 0, bytes = 0, end = conn->rcv_nxt;
 
-    for (const struct packet *at = conn->rx_first; at != NULL; at = at->next) {
+    for (const struct packet *at = conn->busy->rx_first; at != NULL; at = at->next) {
         queued += at->len;
-        if (at->next == NULL && at != conn->rx_last)
+        if (at->next == NULL && at != conn->busy->rx_last)
             return "the last received packet is another one";
     }
-    if (queued != conn->rcv_queued)
+    if (queued != conn->busy->rcv_queued)
         return "rcv_queued is not what waits";
     if (seq_after(conn->rcv_acked, conn->rcv_nxt))
         return "more was acknowledged than received";
@@ -85,8 +85,25 @@ static const char *check_receive(const struct net_conn *conn, uint32_t *held)
     return NULL;
 }
 
+static const char *check_rest(const struct net *net, const struct net_conn *conn)
+{
+    if (conn->state != NET_STATE_ESTABLISHED)
+        return "a connection rests that is not established";
+    if (conn->flags & (CONN_DIRTY | CONN_READY | CONN_ACK_OWED | CONN_ACK_NOW | CONN_DYING))
+        return "a connection rests that has something to do";
+    if (conn->stream.pending_bytes != 0)
+        return "a connection rests that has output";
+    if (conn->idle_ms != 0 && !net_timer_armed(&conn->timer))
+        return "a connection rests and no timer runs";
+    return net_find(net, &conn->flow) == conn ? NULL : "a resting connection is not found";
+}
+
 static const char *check_conn(const struct net *net, const struct net_conn *conn, uint32_t *held)
 {
+    if (conn->busy == NULL)
+        return check_rest(net, conn);
+    if (conn->busy->conn != conn)
+        return "a connection works with another one's block";
     const char *broken = check_receive(conn, held);
 
     if (broken != NULL)
@@ -100,13 +117,13 @@ static const char *check_conn(const struct net *net, const struct net_conn *conn
     }
     if (net_find(net, &conn->flow) != conn)
         return "a connection is not found by its flow";
-    if (seq_after(conn->recovery.una, conn->recovery.nxt))
+    if (seq_after(conn->busy->recovery.una, conn->busy->recovery.nxt))
         return "SND.UNA is beyond SND.NXT";
     broken = check_queue(conn);
     if (broken == NULL && conn->state >= NET_STATE_ESTABLISHED)
-        broken = recovery_check(&conn->recovery, conn->queue.head);
+        broken = recovery_check(&conn->busy->recovery, conn->busy->queue.head);
     if (broken == NULL && conn->state >= NET_STATE_ESTABLISHED &&
-        recovery_flight(&conn->recovery) > 0 && !net_timer_armed(&conn->timer))
+        recovery_flight(&conn->busy->recovery) > 0 && !net_timer_armed(&conn->timer))
         broken = "data are in flight and no timer runs";
     return broken;
 }
@@ -129,6 +146,9 @@ const char *net_check(const struct net *net)
         if (broken != NULL)
             return broken;
     }
+    for (uint32_t i = 0; i < net->busy_fresh; i++)
+        if (net->busy[i].conn != NULL && net->busy[i].conn->busy != &net->busy[i])
+            return "a block at work is not its connection's";
     if (used != net->conn_count)
         return "the count of connections is wrong";
     if (in_table != net->flows.used)

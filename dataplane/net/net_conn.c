@@ -16,14 +16,14 @@ enum {
 
 static bool take_bytes(struct net *net, struct net_conn *conn, struct net_event *event)
 {
-    struct packet *packet = conn->rx_first;
+    struct packet *packet = conn->busy->rx_first;
 
     if (packet == NULL || (conn->flags & CONN_PAUSED))
         return false;
-    conn->rx_first = packet->next;
-    if (conn->rx_first == NULL)
-        conn->rx_last = NULL;
-    conn->rcv_queued -= packet->len;
+    conn->busy->rx_first = packet->next;
+    if (conn->busy->rx_first == NULL)
+        conn->busy->rx_last = NULL;
+    conn->busy->rcv_queued -= packet->len;
     packet->next = net->spent;
     net->spent = packet;
     event->kind = NET_BYTES;
@@ -48,7 +48,7 @@ static bool take_flag(struct net_conn *conn, uint32_t flag, enum net_event_kind 
 static bool take_closed(struct net *net, struct net_conn *conn, struct net_event *event)
 {
     if ((conn->flags & CONN_PAUSED) && conn->error == 0 &&
-        (conn->rx_first != NULL || (conn->flags & CONN_TELL_END)))
+        (conn->busy->rx_first != NULL || (conn->flags & CONN_TELL_END)))
         return false;
     if (!take_flag(conn, CONN_TELL_CLOSED, NET_CLOSED, event))
         return false;
@@ -67,7 +67,7 @@ static bool take(struct net *net, struct net_conn *conn, struct net_event *event
     if (take_flag(conn, CONN_TELL_ACCEPTED, NET_ACCEPTED, event) ||
         take_flag(conn, CONN_TELL_CONNECTED, NET_CONNECTED, event) || take_bytes(net, conn, event))
         return true;
-    if (conn->rx_first == NULL && (conn->flags & CONN_PAUSED) == 0 &&
+    if (conn->busy->rx_first == NULL && (conn->flags & CONN_PAUSED) == 0 &&
         take_flag(conn, CONN_TELL_END, NET_END, event))
         return true;
     if (conn->stream.pending_bytes == 0 && conn->state != NET_STATE_CLOSED &&
@@ -79,7 +79,7 @@ static bool take(struct net *net, struct net_conn *conn, struct net_event *event
 /* Whether it may have more to tell; most have only the one request. */
 static bool may_tell(const struct net_conn *conn)
 {
-    return conn->rx_first != NULL ||
+    return conn->busy->rx_first != NULL ||
            (conn->flags & (CONN_TELL_ACCEPTED | CONN_TELL_CONNECTED | CONN_TELL_END |
                            CONN_TELL_DRAINED | CONN_TELL_CLOSED)) != 0;
 }
@@ -92,16 +92,16 @@ bool net_event(struct net *net, struct net_event *event)
         *event = (struct net_event){.conn = conn};
         bool told = take(net, conn, event);
         if (told && may_tell(conn)) {
-            if (conn->rx_first != NULL)
-                __builtin_prefetch(conn->rx_first->data);
+            if (conn->busy->rx_first != NULL)
+                __builtin_prefetch(conn->busy->rx_first->data);
             return true;
         }
-        net->ready = conn->ready_next;
+        net->ready = conn->busy->ready_next;
         if (net->ready == NULL)
             net->ready_end = &net->ready;
         conn->flags &= ~(uint32_t)CONN_READY;
         if (conn->flags & CONN_DYING) {
-            conn->dying_next = net->dying;
+            conn->busy->dying_next = net->dying;
             net->dying = conn;
         }
         if (told)
@@ -118,7 +118,7 @@ void net_conn_let_go(struct net *net, struct net_conn *conn)
     /* One link serves both lists: off the ready list it goes in net_event(). */
     if (conn->flags & CONN_READY)
         return;
-    conn->dying_next = net->dying;
+    conn->busy->dying_next = net->dying;
     net->dying = conn;
 }
 
@@ -140,7 +140,7 @@ static void forget_reserved(struct net *net)
 
 uint8_t *net_reserve(struct net *net, struct net_conn *conn, size_t len, size_t *room)
 {
-    struct sendqueue *queue = &conn->queue;
+    struct sendqueue *queue;
     uint32_t tail_room, mss = conn->mss;
 
     assert(len <= NET_RESERVE_MAX);
@@ -148,6 +148,8 @@ uint8_t *net_reserve(struct net *net, struct net_conn *conn, size_t len, size_t 
         forget_reserved(net);
     if (!takes_output(conn))
         return NULL;
+    conn_wake(net, conn);
+    queue = &conn->busy->queue;
     net->reserved_conn = conn;
     if (len <= mss && queue->piece == NULL && queue->packet_bytes < SENDQUEUE_PACKET_BYTES_MAX &&
         conn->state >= NET_STATE_ESTABLISHED) {
@@ -176,10 +178,11 @@ static int commit_scratch(struct net *net, struct net_conn *conn, size_t len)
     size_t done = 0;
 
     if (conn->state >= NET_STATE_ESTABLISHED)
-        done = sendqueue_copy(&net->sendpool, &conn->queue, net->scratch, len, conn->mss);
+        done = sendqueue_copy(&net->sendpool, &conn->busy->queue, net->scratch, len, conn->mss);
     if (done == len)
         return 0;
-    return sendqueue_append_copy(&net->sendpool, &conn->queue, net->scratch + done, len - done);
+    return sendqueue_append_copy(&net->sendpool, &conn->busy->queue, net->scratch + done,
+                                 len - done);
 }
 
 void net_commit(struct net *net, struct net_conn *conn, size_t len)
@@ -192,10 +195,10 @@ void net_commit(struct net *net, struct net_conn *conn, size_t len)
             status = commit_scratch(net, conn, len);
         } else if (net->reserved_packet != NULL) {
             net->reserved_packet->len = (uint16_t)len;
-            sendqueue_push(&conn->queue, net->reserved_packet);
+            sendqueue_push(&conn->busy->queue, net->reserved_packet);
             net->reserved_packet = NULL;
         } else {
-            sendqueue_extend(&conn->queue, (uint32_t)len);
+            sendqueue_extend(&conn->busy->queue, (uint32_t)len);
         }
         conn->stream.pending_bytes += len;
         conn_dirty(net, conn);
@@ -217,7 +220,8 @@ int net_append(struct net *net, struct net_conn *conn, const void *data, size_t 
             release(arg);
         return 0;
     }
-    int status = sendqueue_append(&net->sendpool, &conn->queue, data, len, release, arg);
+    conn_wake(net, conn);
+    int status = sendqueue_append(&net->sendpool, &conn->busy->queue, data, len, release, arg);
     if (status < 0)
         return status;
     conn->stream.pending_bytes += len;
@@ -229,6 +233,7 @@ void net_notify_drained(struct net *net, struct net_conn *conn)
 {
     if (conn->state == NET_STATE_CLOSED || (conn->flags & CONN_ORPHAN))
         return;
+    conn_wake(net, conn);
     conn->flags |= CONN_TELL_DRAINED;
     if (conn->stream.pending_bytes == 0)
         conn_ready(net, conn);
@@ -243,8 +248,9 @@ void net_pause(struct net *net, struct net_conn *conn)
 
 void net_resume(struct net *net, struct net_conn *conn)
 {
+    conn_wake(net, conn);
     conn->flags &= ~(uint32_t)CONN_PAUSED;
-    if (conn->rx_first != NULL || (conn->flags & (CONN_TELL_END | CONN_TELL_CLOSED)))
+    if (conn->busy->rx_first != NULL || (conn->flags & (CONN_TELL_END | CONN_TELL_CLOSED)))
         conn_ready(net, conn);
 }
 
@@ -311,6 +317,7 @@ static void want_fin(struct net *net, struct net_conn *conn)
 {
     if (conn->flags & CONN_FIN_WANTED)
         return;
+    conn_wake(net, conn);
     conn->flags |= CONN_FIN_WANTED;
     if (conn->state == NET_STATE_ESTABLISHED || conn->state == NET_STATE_SYN_RECEIVED)
         conn->state = conn->state == NET_STATE_ESTABLISHED ? NET_STATE_FIN_WAIT_1 : conn->state;
@@ -329,7 +336,8 @@ void net_close(struct net *net, struct net_conn *conn, enum net_close how)
 {
     if (conn->flags & CONN_ORPHAN)
         return;
-    bool lost = conn->rx_first != NULL;
+    conn_wake(net, conn);
+    bool lost = conn->busy->rx_first != NULL;
     conn->flags |= CONN_ORPHAN;
     conn->flags &= ~(uint32_t)(CONN_PAUSED | CONN_TELL_DRAINED);
     tcp_receive_drop(net, conn);
@@ -390,7 +398,8 @@ enum net_state net_flow_state(const struct net *net, const struct net_flow *flow
 
 void net_info(const struct net *net, const struct net_conn *conn, struct net_info *info)
 {
-    const struct recovery *recovery = &conn->recovery;
+    struct recovery room;
+    const struct recovery *recovery = rest_recovery(net, conn, &room);
 
     *info = (struct net_info){
         .state = (enum net_state)conn->state,
@@ -406,7 +415,8 @@ void net_info(const struct net *net, const struct net_conn *conn, struct net_inf
         .rto_us = rtt_timeout_us(&recovery->rtt),
         .mss = conn->mss,
         .retransmits = conn->retransmits,
-        .out_of_order_packets = conn->reorder != NULL ? conn->reorder->packets : 0,
+        .out_of_order_packets =
+            conn->busy != NULL && conn->busy->reorder != NULL ? conn->busy->reorder->packets : 0,
         .queued_bytes = (uint32_t)(conn->stream.pending_bytes + recovery->nxt - recovery->una),
         .soft_error = conn->soft_error,
         .sack = (conn->flags & CONN_SACK) != 0,
@@ -414,6 +424,8 @@ void net_info(const struct net *net, const struct net_conn *conn, struct net_inf
         .window_scale = (conn->flags & CONN_SCALED) != 0,
         .ecn = (conn->flags & CONN_ECN) != 0,
     };
-    for (const struct packet *packet = conn->rx_first; packet != NULL; packet = packet->next)
+    if (conn->busy == NULL)
+        return;
+    for (const struct packet *packet = conn->busy->rx_first; packet != NULL; packet = packet->next)
         info->received_packets++;
 }

@@ -10,6 +10,7 @@
 #include "dataplane/net/isn.h"
 #include "dataplane/net/link.h"
 #include "dataplane/net/net.h"
+#include "dataplane/net/rest.h"
 #include "dataplane/net/sendqueue.h"
 #include "dataplane/net/syncache.h"
 #include "dataplane/net/tcb.h"
@@ -55,7 +56,11 @@ struct net {
     struct net_conn *conn_free; /* freed ones */
     uint32_t conn_fresh;        /* first that was never used */
     uint32_t conn_count;
-    struct net_conn *dying; /* CLOSED was told: freed at the next poll */
+    struct net_conn *dying;      /* CLOSED was told: freed at the next poll */
+    struct conn_busy *busy;      /* connections_max of them, so that there is one for each */
+    struct conn_busy *busy_free; /* given back */
+    uint32_t busy_fresh;         /* first that was never used */
+    uint32_t busy_hand;          /* where the last search for one at rest ended */
 
     bool scarce;            /* the pool is nearly empty: nothing is kept for who does not read */
     uint32_t window_limit;  /* bytes a connection may be offered, by the pool's headroom */
@@ -131,6 +136,13 @@ static inline uint32_t net_recent_place(const struct net_flow *flow)
     return ((flow->remote_port ^ flow->remote.words[3]) * 0x9e3779b1u) >> (32 - NET_RECENT_BITS);
 }
 
+/* Gives it what it needs at work; see tcb.h. */
+static inline void conn_wake(struct net *net, struct net_conn *conn)
+{
+    if (conn->busy == NULL)
+        rest_end(net, conn);
+}
+
 static inline uint32_t conn_index(const struct net *net, const struct net_conn *conn)
 {
     return (uint32_t)(conn - net->conns);
@@ -143,9 +155,9 @@ static inline void conn_dirty(struct net *net, struct net_conn *conn)
         return;
     conn->flags |= CONN_DIRTY;
     net->starved = false;
-    conn->dirty_next = NULL;
+    conn->busy->dirty_next = NULL;
     *net->dirty_end = conn;
-    net->dirty_end = &conn->dirty_next;
+    net->dirty_end = &conn->busy->dirty_next;
 }
 
 /* It has something to tell. */
@@ -154,9 +166,9 @@ static inline void conn_ready(struct net *net, struct net_conn *conn)
     if (conn->flags & CONN_READY)
         return;
     conn->flags |= CONN_READY;
-    conn->ready_next = NULL;
+    conn->busy->ready_next = NULL;
     *net->ready_end = conn;
-    net->ready_end = &conn->ready_next;
+    net->ready_end = &conn->busy->ready_next;
 }
 
 static inline void net_read_clock(struct net *net)

@@ -70,13 +70,13 @@ static unsigned write_options(const struct net *net, const struct net_conn *conn
         options.present = TCP_OPTION_TIMESTAMPS;
         options.ts_value = net_now_ms(net) + conn->ts_offset;
         options.ts_echo = conn->ts_recent;
-        if (conn->reorder == NULL) {
+        if (conn->busy->reorder == NULL) {
             tcp_options_write_timestamps(bytes, options.ts_value, options.ts_echo);
             return TCP_OPTIONS_TIMESTAMPS_LEN;
         }
         room -= room < TCP_OPTIONS_TIMESTAMPS_LEN ? room : TCP_OPTIONS_TIMESTAMPS_LEN;
     }
-    if (conn->reorder != NULL && (conn->flags & CONN_SACK) && room >= 12) {
+    if (conn->busy->reorder != NULL && (conn->flags & CONN_SACK) && room >= 12) {
         options.sack_count = (uint8_t)tcp_sack_blocks(conn, options.sack, (room - 4) / 8);
         if (options.sack_count > 0)
             options.present |= TCP_OPTION_SACK;
@@ -95,7 +95,7 @@ static void acked(struct net_conn *conn)
     conn->flags &= ~(uint32_t)(CONN_ACK_NOW | CONN_ACK_OWED);
     conn->rcv_acked = conn->rcv_nxt;
     conn->ack_segments = 0;
-    conn->ack_ms = 0;
+    conn->busy->ack_ms = 0;
 }
 
 static struct wire_segment segment_of(struct net *net, struct net_conn *conn, uint32_t seq,
@@ -135,7 +135,7 @@ static bool send_empty(struct net *net, struct net_conn *conn, uint32_t seq, uin
 
 bool tcp_send_ack(struct net *net, struct net_conn *conn)
 {
-    if (!send_empty(net, conn, conn->recovery.nxt, TCP_ACK))
+    if (!send_empty(net, conn, conn->busy->recovery.nxt, TCP_ACK))
         return false;
     net_count(&net->counters.tx_acks, 1);
     tcp_sack_told(net, conn);
@@ -165,7 +165,7 @@ void tcp_challenge(struct net *net, struct net_conn *conn)
 
 void tcp_send_reset(struct net *net, struct net_conn *conn)
 {
-    if (send_empty(net, conn, conn->recovery.nxt, TCP_RST | TCP_ACK))
+    if (send_empty(net, conn, conn->busy->recovery.nxt, TCP_RST | TCP_ACK))
         net_count(&net->counters.tx_resets, 1);
 }
 
@@ -198,26 +198,26 @@ static struct packet *prepare(struct net *net, struct net_conn *conn, struct pac
     struct sendpool *pool = &net->sendpool;
 
     if ((packet->state & SEGMENT_SENT) && packet_shared(net->port, packet)) {
-        struct packet *copy = sendqueue_replace(pool, &conn->queue, packet);
+        struct packet *copy = sendqueue_replace(pool, &conn->busy->queue, packet);
 
         if (copy == NULL)
             return NULL;
-        recovery_replaced(&conn->recovery, packet, copy);
+        recovery_replaced(&conn->busy->recovery, packet, copy);
         packet = copy;
     }
     /* A part that is acknowledged does not go again: cut in two, the first piece could be nothing
      * else, and would be sent for ever. */
-    if (packet->sends > 0 && seq_before(packet->seq, conn->recovery.una)) {
-        uint32_t known = conn->recovery.una - packet->seq;
+    if (packet->sends > 0 && seq_before(packet->seq, conn->busy->recovery.una)) {
+        uint32_t known = conn->busy->recovery.una - packet->seq;
 
-        recovery_trimmed(&conn->recovery, packet, known);
-        sendqueue_trim(&conn->queue, packet, known);
+        recovery_trimmed(&conn->busy->recovery, packet, known);
+        sendqueue_trim(&conn->busy->queue, packet, known);
     }
     if (segment_payload(packet) > payload_max) {
-        if (sendqueue_split(pool, &conn->queue, packet, payload_max) < 0)
+        if (sendqueue_split(pool, &conn->busy->queue, packet, payload_max) < 0)
             return NULL;
         if (packet->sends > 0)
-            recovery_split(&conn->recovery, packet, packet->next);
+            recovery_split(&conn->busy->recovery, packet, packet->next);
     }
     return packet;
 }
@@ -229,8 +229,8 @@ static uint8_t flags_of(const struct net_conn *conn, const struct packet *packet
     if (packet->state & SEGMENT_FIN)
         flags |= TCP_FIN;
     /* Nothing follows for now: the receiver need not wait (RFC 9293 section 3.9.1.2). */
-    if (segment_payload(packet) > 0 &&
-        ((packet->next == NULL && conn->queue.piece == NULL) || (packet->state & SEGMENT_PUSH)))
+    if (segment_payload(packet) > 0 && ((packet->next == NULL && conn->busy->queue.piece == NULL) ||
+                                        (packet->state & SEGMENT_PUSH)))
         flags |= TCP_PSH;
     return flags;
 }
@@ -238,7 +238,7 @@ static uint8_t flags_of(const struct net_conn *conn, const struct packet *packet
 /* The first transmission of a segment. */
 static void leave_unsent(struct net_conn *conn, struct packet *packet, uint32_t payload)
 {
-    conn->queue.unsent = packet->next;
+    conn->busy->queue.unsent = packet->next;
     conn->stream.pending_bytes -= payload;
     /* The reply came in time to carry the ACK: waiting for one is worth it. */
     if (conn->flags & CONN_ACK_OWED)
@@ -251,7 +251,7 @@ static void send_segment(struct net *net, struct net_conn *conn, struct packet *
     uint32_t payload = segment_payload(packet);
     unsigned room = (unsigned)conn->mss + TCP_OPTIONS_TIMESTAMPS_LEN - payload;
     uint8_t bytes[TCP_OPTIONS_MAX];
-    bool fresh = packet == conn->queue.unsent;
+    bool fresh = packet == conn->busy->queue.unsent;
     uint8_t *body = packet->data + packet->len - (packet->more != NULL ? 0 : payload);
     struct wire_segment segment = segment_of(net, conn, packet->seq, flags_of(conn, packet));
 
@@ -277,12 +277,12 @@ static void send_segment(struct net *net, struct net_conn *conn, struct packet *
         net_count(&net->counters.tx_retransmits, 1);
     }
     net_count(&net->counters.tx_segments, 1);
-    recovery_sent(&conn->recovery, packet, net_now_ms(net) + conn->ts_offset, net->now_us);
-    if (conn->stalled_ms == 0)
-        conn->stalled_ms = net_now_ms(net) | 1;
+    recovery_sent(&conn->busy->recovery, packet, net_now_ms(net) + conn->ts_offset, net->now_us);
+    if (conn->busy->stalled_ms == 0)
+        conn->busy->stalled_ms = net_now_ms(net) | 1;
     packet_hold(net->port, packet);
     net_transmit(net, packet);
-    if (conn->reorder != NULL &&
+    if (conn->busy->reorder != NULL &&
         (conn->flags & (CONN_SACK | CONN_ACK_NOW)) == (CONN_SACK | CONN_ACK_NOW) &&
         segment.options_len <= TCP_OPTIONS_TIMESTAMPS_LEN)
         return; /* no room for the blocks: an ACK of its own tells of them */
@@ -300,12 +300,13 @@ static const uint32_t CONN_NOT_PLAIN = CONN_FIN_WANTED | CONN_FIN_QUEUED | CONN_
 /* The only unsent segment may go as it is. */
 static bool is_reply(struct net *net, struct net_conn *conn)
 {
-    struct recovery *recovery = &conn->recovery;
-    const struct packet *packet = conn->queue.unsent;
+    struct recovery *recovery = &conn->busy->recovery;
+    const struct packet *packet = conn->busy->queue.unsent;
     int32_t usable = (int32_t)(recovery->una + conn->snd_wnd - recovery->nxt);
 
     if (packet == NULL || packet->next != NULL || packet->more != NULL ||
-        conn->queue.piece != NULL || recovery->lost_bytes != 0 || conn->reorder != NULL ||
+        conn->busy->queue.piece != NULL || recovery->lost_bytes != 0 ||
+        conn->busy->reorder != NULL ||
         (conn->flags & (CONN_TIMESTAMPS | CONN_NOT_PLAIN)) != CONN_TIMESTAMPS ||
         conn->vlan != WIRE_NO_VLAN || !net_address_is_v4(&conn->flow.local))
         return false;
@@ -317,7 +318,7 @@ static bool is_reply(struct net *net, struct net_conn *conn)
  * and it has to. */
 static bool send_reply(struct net *net, struct net_conn *conn)
 {
-    struct packet *packet = conn->queue.unsent;
+    struct packet *packet = conn->busy->queue.unsent;
 
     if (!is_reply(net, conn))
         return false;
@@ -346,9 +347,9 @@ static bool send_reply(struct net *net, struct net_conn *conn)
     packet->state |= SEGMENT_SENT | SEGMENT_PUSH;
     leave_unsent(conn, packet, payload);
     net_count(&net->counters.tx_segments, 1);
-    recovery_sent(&conn->recovery, packet, stamp, net->now_us);
-    if (conn->stalled_ms == 0)
-        conn->stalled_ms = net_now_ms(net) | 1;
+    recovery_sent(&conn->busy->recovery, packet, stamp, net->now_us);
+    if (conn->busy->stalled_ms == 0)
+        conn->busy->stalled_ms = net_now_ms(net) | 1;
     packet_hold(net->port, packet);
     net_transmit(net, packet);
     acked(conn);
@@ -359,7 +360,7 @@ static bool send_reply(struct net *net, struct net_conn *conn)
  * fires in time for them, and not much too early, it may stay as it is. */
 static void alarm_after_reply(struct net *net, struct net_conn *conn)
 {
-    uint32_t tick = (uint32_t)(recovery_deadline_us(&conn->recovery) / TIMERS_TICK_US);
+    uint32_t tick = (uint32_t)(recovery_deadline_us(&conn->busy->recovery) / TIMERS_TICK_US);
 
     if (!net_timer_armed(&conn->timer) || tick - conn->timer.deadline >= ALARM_EARLY_TICKS)
         tcp_alarm(net, conn);
@@ -371,17 +372,17 @@ enum next { NEXT_SENT, NEXT_NONE, NEXT_WINDOW, NEXT_CWND, NEXT_NO_PACKET };
 
 static enum next resend_lost(struct net *net, struct net_conn *conn)
 {
-    struct recovery *recovery = &conn->recovery;
+    struct recovery *recovery = &conn->busy->recovery;
     struct packet *packet;
 
     if (recovery->lost_bytes == 0)
         return NEXT_NONE;
-    packet = recovery_lost(recovery, conn->queue.head);
+    packet = recovery_lost(recovery, conn->busy->queue.head);
     if (packet == NULL)
         return NEXT_NONE;
     /* RFC 6298 section 5.4: after a timeout the earliest one alone, however small, until it is
      * answered. */
-    if (recovery->timeouts > 0 && packet != conn->queue.head)
+    if (recovery->timeouts > 0 && packet != conn->busy->queue.head)
         return NEXT_CWND;
     if (!recovery_may_send(recovery, packet->seg_len, net->now_us))
         return NEXT_CWND;
@@ -395,7 +396,7 @@ static enum next resend_lost(struct net *net, struct net_conn *conn)
 /* The first segment that was never sent; made from pieces, or the FIN, if there is none. */
 static enum next first_unsent(struct net *net, struct net_conn *conn)
 {
-    struct sendqueue *queue = &conn->queue;
+    struct sendqueue *queue = &conn->busy->queue;
     int status = 0;
 
     /* A small one grows as long as pieces wait that it can take. */
@@ -423,7 +424,7 @@ static enum next first_unsent(struct net *net, struct net_conn *conn)
  * avoidance of RFC 9293 section 3.8.6.2.1 without Nagle's rule. 0: wait. */
 static uint32_t window_allows(const struct net_conn *conn, uint32_t payload)
 {
-    const struct recovery *recovery = &conn->recovery;
+    const struct recovery *recovery = &conn->busy->recovery;
     int32_t usable = (int32_t)(recovery->una + conn->snd_wnd - recovery->nxt);
 
     if (usable <= 0)
@@ -439,7 +440,7 @@ static uint32_t window_allows(const struct net_conn *conn, uint32_t payload)
 static enum next send_new(struct net *net, struct net_conn *conn)
 {
     enum next found = first_unsent(net, conn);
-    struct packet *packet = conn->queue.unsent;
+    struct packet *packet = conn->busy->queue.unsent;
     uint32_t payload, allowed;
 
     if (found != NEXT_SENT)
@@ -450,7 +451,7 @@ static enum next send_new(struct net *net, struct net_conn *conn)
     allowed = window_allows(conn, payload);
     if (allowed == 0 && payload > 0)
         return NEXT_WINDOW;
-    if (!recovery_may_send(&conn->recovery, allowed + (payload == 0), net->now_us))
+    if (!recovery_may_send(&conn->busy->recovery, allowed + (payload == 0), net->now_us))
         return NEXT_CWND;
     packet = prepare(net, conn, packet, allowed);
     if (packet == NULL)
@@ -464,8 +465,8 @@ static enum next send_next(struct net *net, struct net_conn *conn)
 {
     enum next result = NEXT_NONE;
 
-    if (conn->recovery.lost_bytes > 0) {
-        if (recovery_new_first(&conn->recovery) && send_new(net, conn) == NEXT_SENT)
+    if (conn->busy->recovery.lost_bytes > 0) {
+        if (recovery_new_first(&conn->busy->recovery) && send_new(net, conn) == NEXT_SENT)
             return NEXT_SENT;
         result = resend_lost(net, conn);
     }
@@ -491,9 +492,9 @@ static void settle_acks(struct net *net, struct net_conn *conn)
 {
     if (ack_is_due(net, conn)) {
         if (!tcp_send_ack(net, conn))
-            conn->ack_ms = tcp_deadline_ms(net, 1000); /* no packet: soon again */
-    } else if ((conn->flags & CONN_ACK_OWED) && conn->ack_ms == 0) {
-        conn->ack_ms = tcp_deadline_ms(net, net->options.ack_delay_us);
+            conn->busy->ack_ms = tcp_deadline_ms(net, 1000); /* no packet: soon again */
+    } else if ((conn->flags & CONN_ACK_OWED) && conn->busy->ack_ms == 0) {
+        conn->busy->ack_ms = tcp_deadline_ms(net, net->options.ack_delay_us);
     }
 }
 
@@ -516,7 +517,7 @@ static void send_all(struct net *net, struct net_conn *conn)
 {
     enum next result = NEXT_NONE;
 
-    while (conn->recovery.lost_bytes > 0 || sendqueue_has_unsent(&conn->queue) ||
+    while (conn->busy->recovery.lost_bytes > 0 || sendqueue_has_unsent(&conn->busy->queue) ||
            (conn->flags & (CONN_FIN_WANTED | CONN_FIN_QUEUED)) == CONN_FIN_WANTED) {
         if (!net_transmit_room(net)) {
             net_count(&net->counters.tx_queue_full, 1);
@@ -530,7 +531,7 @@ static void send_all(struct net *net, struct net_conn *conn)
     if (result == NEXT_NO_PACKET) {
         net_count(&net->counters.tx_no_packet, 1);
         conn_dirty(net, conn); /* for the next flush */
-    } else if (result == NEXT_WINDOW && recovery_flight(&conn->recovery) == 0) {
+    } else if (result == NEXT_WINDOW && recovery_flight(&conn->busy->recovery) == 0) {
         tcp_persist(net, conn);
     }
     settle_acks(net, conn);
@@ -565,7 +566,7 @@ bool tcp_send_probe_byte(struct net *net, struct net_conn *conn)
 
     if (first_unsent(net, conn) != NEXT_SENT)
         return false;
-    next = conn->queue.unsent;
+    next = conn->busy->queue.unsent;
     if (segment_payload(next) == 0 || !net_transmit_room(net) || (packet = net_alloc(net)) == NULL)
         return false;
     packet->data[0] = segment_data(next)[0];
@@ -584,32 +585,32 @@ bool tcp_send_probe_byte(struct net *net, struct net_conn *conn)
 bool tcp_send_keepalive(struct net *net, struct net_conn *conn)
 {
     net_count(&net->counters.tx_probes, 1);
-    return send_empty(net, conn, conn->recovery.nxt - 1, TCP_ACK);
+    return send_empty(net, conn, conn->busy->recovery.nxt - 1, TCP_ACK);
 }
 
 void tcp_send_tail_probe(struct net *net, struct net_conn *conn)
 {
     struct packet *packet;
 
-    if (sendqueue_has_unsent(&conn->queue) && net_transmit_room(net) &&
+    if (sendqueue_has_unsent(&conn->busy->queue) && net_transmit_room(net) &&
         first_unsent(net, conn) == NEXT_SENT) {
-        uint32_t payload = segment_payload(conn->queue.unsent);
+        uint32_t payload = segment_payload(conn->busy->queue.unsent);
 
         if (payload > conn->mss)
             payload = conn->mss;
         if (window_allows(conn, payload) == payload &&
-            (packet = prepare(net, conn, conn->queue.unsent, payload)) != NULL) {
+            (packet = prepare(net, conn, conn->busy->queue.unsent, payload)) != NULL) {
             net_count(&net->counters.tlp_sent, 1);
             send_segment(net, conn, packet);
             return;
         }
     }
-    packet = recovery_probe(&conn->recovery);
+    packet = recovery_probe(&conn->busy->recovery);
     if (packet == NULL || !net_transmit_room(net))
         return;
     packet = prepare(net, conn, packet, conn->mss);
     /* Cut, its last part is the one to go. */
-    if (packet != NULL && (packet = recovery_probe(&conn->recovery)) != NULL &&
+    if (packet != NULL && (packet = recovery_probe(&conn->busy->recovery)) != NULL &&
         segment_payload(packet) <= conn->mss &&
         !((packet->state & SEGMENT_SENT) && packet_shared(net->port, packet))) {
         net_count(&net->counters.tlp_sent, 1);
@@ -619,23 +620,23 @@ void tcp_send_tail_probe(struct net *net, struct net_conn *conn)
 
 bool tcp_probe_accepted(struct net *net, struct net_conn *conn)
 {
-    struct packet *packet = conn->queue.unsent;
+    struct packet *packet = conn->busy->queue.unsent;
 
     conn->flags &= ~(uint32_t)CONN_PROBED;
-    if (packet == NULL || packet->seq != conn->recovery.nxt || segment_payload(packet) == 0)
+    if (packet == NULL || packet->seq != conn->busy->recovery.nxt || segment_payload(packet) == 0)
         return false;
     if (segment_payload(packet) > 1) {
-        if (sendqueue_split(&net->sendpool, &conn->queue, packet, 1) < 0)
+        if (sendqueue_split(&net->sendpool, &conn->busy->queue, packet, 1) < 0)
             return false;
     } else if (packet->state & SEGMENT_FIN) {
         /* The last byte without the FIN, which gets a segment of its own. */
         packet->state &= ~(uint32_t)SEGMENT_FIN;
         packet->seg_len--;
-        conn->queue.end_seq--;
+        conn->busy->queue.end_seq--;
         conn->flags &= ~(uint32_t)CONN_FIN_QUEUED;
     }
-    conn->queue.unsent = packet->next;
+    conn->busy->queue.unsent = packet->next;
     conn->stream.pending_bytes--;
-    recovery_sent(&conn->recovery, packet, net_now_ms(net) + conn->ts_offset, net->now_us);
+    recovery_sent(&conn->busy->recovery, packet, net_now_ms(net) + conn->ts_offset, net->now_us);
     return true;
 }

@@ -11,7 +11,7 @@
  * twice its size. */
 static bool merge(struct net *net, struct net_conn *conn, const uint8_t *payload, uint32_t len)
 {
-    struct packet *last = conn->rx_last;
+    struct packet *last = conn->busy->rx_last;
 
     if (last == NULL || last->room < len)
         return false;
@@ -29,7 +29,7 @@ void tcp_receive(struct net *net, struct net_conn *conn, struct packet *packet, 
         packet_release(net->port, packet);
         return;
     }
-    conn->rcv_queued += len;
+    conn->busy->rcv_queued += len;
     if (merge(net, conn, payload, len)) {
         packet_release(net->port, packet);
         return;
@@ -37,11 +37,11 @@ void tcp_receive(struct net *net, struct net_conn *conn, struct packet *packet, 
     packet->data = payload;
     packet->len = (uint16_t)len;
     packet->next = NULL;
-    if (conn->rx_last == NULL)
-        conn->rx_first = packet;
+    if (conn->busy->rx_last == NULL)
+        conn->busy->rx_first = packet;
     else
-        conn->rx_last->next = packet;
-    conn->rx_last = packet;
+        conn->busy->rx_last->next = packet;
+    conn->busy->rx_last = packet;
     if ((conn->flags & CONN_PAUSED) == 0)
         conn_ready(net, conn);
 }
@@ -50,18 +50,19 @@ void tcp_receive(struct net *net, struct net_conn *conn, struct packet *packet, 
 
 static void reorder_free(struct net_conn *conn)
 {
-    if (conn->reorder == NULL || conn->reorder->first != NULL || conn->reorder->has_fin ||
-        conn->reorder->dsack.left != conn->reorder->dsack.right)
+    if (conn->busy->reorder == NULL || conn->busy->reorder->first != NULL ||
+        conn->busy->reorder->has_fin ||
+        conn->busy->reorder->dsack.left != conn->busy->reorder->dsack.right)
         return;
-    free(conn->reorder);
-    conn->reorder = NULL;
+    free(conn->busy->reorder);
+    conn->busy->reorder = NULL;
 }
 
 static bool reorder_need(struct net_conn *conn)
 {
-    if (conn->reorder == NULL)
-        conn->reorder = calloc(1, sizeof *conn->reorder);
-    return conn->reorder != NULL;
+    if (conn->busy->reorder == NULL)
+        conn->busy->reorder = calloc(1, sizeof *conn->busy->reorder);
+    return conn->busy->reorder != NULL;
 }
 
 static void reorder_unlink(struct net *net, struct net_conn *conn, struct packet **link)
@@ -69,31 +70,31 @@ static void reorder_unlink(struct net *net, struct net_conn *conn, struct packet
     struct packet *packet = *link;
 
     *link = packet->next;
-    conn->reorder->packets--;
-    conn->reorder->bytes -= packet->len;
+    conn->busy->reorder->packets--;
+    conn->busy->reorder->bytes -= packet->len;
     net->out_of_order_packets--;
 }
 
 void tcp_receive_drop(struct net *net, struct net_conn *conn)
 {
-    while (conn->rx_first != NULL) {
-        struct packet *packet = conn->rx_first;
+    while (conn->busy->rx_first != NULL) {
+        struct packet *packet = conn->busy->rx_first;
 
-        conn->rx_first = packet->next;
+        conn->busy->rx_first = packet->next;
         packet_release(net->port, packet);
     }
-    conn->rx_last = NULL;
-    conn->rcv_queued = 0;
-    if (conn->reorder == NULL)
+    conn->busy->rx_last = NULL;
+    conn->busy->rcv_queued = 0;
+    if (conn->busy->reorder == NULL)
         return;
-    while (conn->reorder->first != NULL) {
-        struct packet *packet = conn->reorder->first;
+    while (conn->busy->reorder->first != NULL) {
+        struct packet *packet = conn->busy->reorder->first;
 
-        reorder_unlink(net, conn, &conn->reorder->first);
+        reorder_unlink(net, conn, &conn->busy->reorder->first);
         packet_release(net->port, packet);
     }
-    free(conn->reorder);
-    conn->reorder = NULL;
+    free(conn->busy->reorder);
+    conn->busy->reorder = NULL;
 }
 
 /* The stretch without a hole that has `seq` in it. */
@@ -136,12 +137,12 @@ void tcp_duplicate(struct net *net, struct net_conn *conn, uint32_t left, uint32
     net_count(&net->counters.rx_duplicate, 1);
     if ((conn->flags & CONN_SACK) == 0 || left == right || !reorder_need(conn))
         return;
-    conn->reorder->dsack = (struct tcp_sack){left, right};
+    conn->busy->reorder->dsack = (struct tcp_sack){left, right};
 }
 
 unsigned tcp_sack_blocks(const struct net_conn *conn, struct tcp_sack *blocks, unsigned max)
 {
-    const struct tcp_reorder *reorder = conn->reorder;
+    const struct tcp_reorder *reorder = conn->busy->reorder;
     unsigned count = 0;
 
     if (max > TCP_SACK_BLOCKS_MAX)
@@ -156,10 +157,10 @@ unsigned tcp_sack_blocks(const struct net_conn *conn, struct tcp_sack *blocks, u
 
 void tcp_sack_told(struct net *net, struct net_conn *conn)
 {
-    if (conn->reorder == NULL)
+    if (conn->busy->reorder == NULL)
         return;
-    if (conn->reorder->dsack.left != conn->reorder->dsack.right) {
-        conn->reorder->dsack = (struct tcp_sack){0, 0};
+    if (conn->busy->reorder->dsack.left != conn->busy->reorder->dsack.right) {
+        conn->busy->reorder->dsack = (struct tcp_sack){0, 0};
         net_count(&net->counters.dsacks_sent, 1);
     }
     reorder_free(conn);
@@ -200,7 +201,7 @@ static bool trim_new(struct net *net, struct net_conn *conn, struct packet *pack
 /* Links a packet with data, len and seq set. False: nothing new, or no room. */
 static bool insert(struct net *net, struct net_conn *conn, struct packet *packet)
 {
-    struct tcp_reorder *reorder = conn->reorder;
+    struct tcp_reorder *reorder = conn->busy->reorder;
     struct packet **link = &reorder->first, *before = NULL;
     uint32_t end = packet->seq + packet->len;
 
@@ -242,8 +243,8 @@ void tcp_receive_out_of_order(struct net *net, struct net_conn *conn, struct pac
         return;
     }
     if (fin) {
-        conn->reorder->has_fin = true;
-        conn->reorder->fin_seq = seq + len;
+        conn->busy->reorder->has_fin = true;
+        conn->busy->reorder->fin_seq = seq + len;
     }
     if (len == 0) {
         packet_release(net->port, packet);
@@ -253,7 +254,7 @@ void tcp_receive_out_of_order(struct net *net, struct net_conn *conn, struct pac
     packet->len = (uint16_t)len;
     packet->seq = seq;
     if (insert(net, conn, packet)) {
-        remember_block(conn->reorder, packet->seq);
+        remember_block(conn->busy->reorder, packet->seq);
     } else {
         net_count(&net->counters.rx_out_of_order_dropped, 1);
         packet_release(net->port, packet);
@@ -262,7 +263,7 @@ void tcp_receive_out_of_order(struct net *net, struct net_conn *conn, struct pac
 
 bool tcp_receive_join(struct net *net, struct net_conn *conn)
 {
-    struct tcp_reorder *reorder = conn->reorder;
+    struct tcp_reorder *reorder = conn->busy->reorder;
 
     while (reorder->first != NULL && !seq_after(reorder->first->seq, conn->rcv_nxt)) {
         struct packet *packet = reorder->first;

@@ -10,6 +10,7 @@ enum {
     FIRST_PROBE_US = 1000000, /* section 7.2: before the first round trip sample */
     CREDIT_FIRST = 1024,
     TIMESTAMP_AGE_MAX_MS = 60000, /* an echo older than that is no sample */
+    RECOVERY_UNDO_US = 1000000,   /* news that a reduction was in vain comes no later */
 };
 
 void recovery_init(struct recovery *recovery, const struct congestion_ops *ops, uint32_t iss_next,
@@ -675,6 +676,75 @@ void recovery_replaced(struct recovery *recovery, struct packet *old, struct pac
         recovery->live = copy;
     if (recovery->hint == old)
         recovery->hint = copy;
+}
+
+/* ---- Rest ---- */
+
+bool recovery_may_rest(const struct recovery *recovery, uint64_t now_us)
+{
+    return recovery->una == recovery->nxt && recovery->phase == RECOVERY_OPEN &&
+           recovery->sacked_bytes == 0 && !recovery->probe_out && !recovery->fast_frto &&
+           (!recovery->undo || now_us - recovery->last_sent_us > RECOVERY_UNDO_US);
+}
+
+void recovery_save(const struct recovery *recovery, struct recovery_rest *rest)
+{
+    const struct congestion *congestion = &recovery->congestion;
+
+    assert(recovery->una == recovery->nxt && recovery->newest == NULL);
+    *rest = (struct recovery_rest){
+        .last_sent_ms = (uint32_t)(recovery->last_sent_us / 1000),
+        .una = recovery->una,
+        .cwnd = congestion->cwnd,
+        .ssthresh = congestion->ssthresh,
+        .before_cwnd = congestion->before_cwnd,
+        .w_max = congestion->ops == &congestion_newreno ? congestion->newreno.acked
+                                                        : congestion->cubic.w_max,
+        .srtt_x8_us = recovery->rtt.srtt_x8_us,
+        .var_x4_us = recovery->rtt.var_x4_us,
+        .base_us = recovery->rtt.base_us,
+        .min_us = recovery->rtt.min_us,
+        .backoff = recovery->rtt.backoff,
+        .mss = (uint16_t)congestion->mss,
+        .credit = recovery->credit,
+        .reo_mult = recovery->reo_mult,
+        .reo_persist = recovery->reo_persist,
+        .sack = recovery->sack,
+        .reordering = recovery->reordering,
+    };
+}
+
+void recovery_restore(struct recovery *recovery, const struct congestion_ops *ops,
+                      const struct recovery_rest *rest, uint64_t now_us)
+{
+    struct congestion *congestion = &recovery->congestion;
+    uint64_t now_ms = now_us / 1000;
+    struct rtt rtt = {
+        .srtt_x8_us = rest->srtt_x8_us,
+        .var_x4_us = rest->var_x4_us,
+        .base_us = rest->base_us,
+        .min_us = rest->min_us,
+        .young_us = rest->min_us,
+        .window_ms = (uint32_t)now_ms,
+        .backoff = rest->backoff,
+    };
+
+    recovery_init(recovery, ops, rest->una, rest->mss, rest->sack, false, &rtt);
+    if (rest->last_sent_ms != 0)
+        recovery->last_sent_us =
+            (now_ms - (uint32_t)((uint32_t)now_ms - rest->last_sent_ms)) * 1000;
+    recovery->credit = rest->credit;
+    recovery->reo_mult = rest->reo_mult;
+    recovery->reo_persist = rest->reo_persist;
+    recovery->reordering = rest->reordering;
+    congestion->cwnd = rest->cwnd;
+    congestion->ssthresh = rest->ssthresh;
+    congestion->before_cwnd = rest->before_cwnd;
+    congestion->before_ssthresh = rest->ssthresh;
+    if (ops == &congestion_newreno)
+        congestion->newreno.acked = rest->w_max;
+    else
+        congestion->cubic.w_max = congestion->cubic.w_max_before = rest->w_max;
 }
 
 const char *recovery_check(const struct recovery *recovery, const struct packet *queue)

@@ -104,6 +104,21 @@ struct recovery {
     struct congestion congestion;
 };
 
+/* What is kept of a connection with nothing in flight: all that later losses and round trips are
+ * judged by. What is left out is of packets that are acknowledged. */
+struct recovery_rest {
+    uint32_t last_sent_ms; /* 0: never */
+    uint32_t una;
+    uint32_t cwnd, ssthresh, before_cwnd;
+    uint32_t w_max; /* CUBIC's; NewReno's bytes towards a segment */
+    uint32_t srtt_x8_us, var_x4_us, base_us, min_us; /* struct rtt's */
+    uint16_t mss;
+    uint16_t credit;
+    uint8_t reo_mult, reo_persist, backoff;
+    bool sack : 1;
+    bool reordering : 1;
+};
+
 /* One acceptable acknowledgment: una <= ack <= nxt (the caller has answered others by RFC 9293
  * section 3.10.7.4 and RFC 5961 section 5). */
 struct recovery_ack {
@@ -216,6 +231,14 @@ static inline struct packet *recovery_probe(const struct recovery *recovery)
 /* The peer's window is shut and the caller's persist timer has taken over: the retransmission timer
  * starts again with the next packet sent. Only while nothing is in flight. */
 void recovery_rest(struct recovery *recovery);
+
+/* Nothing is out and no reduction may yet be undone. */
+bool recovery_may_rest(const struct recovery *recovery, uint64_t now_us);
+void recovery_save(const struct recovery *recovery, struct recovery_rest *rest);
+/* A new stretch of CUBIC's congestion avoidance begins, from the same window, and the least round
+ * trip is as if just seen. */
+void recovery_restore(struct recovery *recovery, const struct congestion_ops *ops,
+                      const struct recovery_rest *rest, uint64_t now_us);
 
 /* Packets now carry at most `mss` bytes (PMTU, RFC 1191 and 8201); those in flight that are longer
  * count as lost, which is no sign of congestion. The caller splits them before sending again. */

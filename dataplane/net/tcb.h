@@ -1,7 +1,12 @@
 /* State of one TCP connection.
  * Purpose:   what the core's modules share about a connection. The first two lines hold what the
- *            fast path of input needs; loss recovery has its part at the end. What only a
- *            connection with holes in its stream needs is on the heap.
+ *            fast path of input needs. What it needs only while something is under way, queues and
+ *            loss recovery foremost, is in struct conn_busy, and what only a connection with holes
+ *            in its stream needs on the heap.
+ * Rest:      there are many connections and few at work. One that is idle gives its struct
+ *            conn_busy to another that needs one, and keeps the few words that recovery cannot do
+ *            without (rest.h). All functions of the stack but those that say so want it awake:
+ *            whoever gets a connection from the table, the timers or the caller wakes it.
  * Ownership: the stack's; `stream.user` is the caller's.
  * Threading: one worker.
  * Units:     sequence numbers modulo 2^32, windows in bytes, `_ms` the stack's clock in
@@ -62,6 +67,26 @@ struct tcp_reorder {
     bool has_fin;
 };
 
+/* What a connection needs while something is under way. */
+struct conn_busy {
+    struct packet *rx_first, *rx_last;
+    struct net_conn *conn; /* whose it is; NULL: nobody's */
+    struct conn_busy *free_next;
+    struct net_conn *dirty_next;
+    union {
+        struct net_conn *ready_next;
+        struct net_conn *dying_next;
+    };
+    struct tcp_reorder *reorder;
+    uint32_t rcv_queued; /* bytes that wait for the caller */
+    uint32_t ack_ms;     /* delayed ACK */
+    uint32_t wait_ms;    /* SYN, SYN-ACK or window probe */
+    uint32_t stalled_ms; /* since when output waits for the peer; 0: it does not */
+    struct sendqueue queue;
+    struct recovery recovery; /* SND.UNA and SND.NXT among it; before the handshake's end only
+                               * these and `rtt` mean anything */
+};
+
 struct net_conn {
     /* Line 1: whose it is. */
     struct stream_conn stream;
@@ -71,13 +96,12 @@ struct net_conn {
     uint8_t backoff; /* doublings of wait_ms */
 
     /* Line 2: what each segment looks at. */
-    uint32_t flags; /* enum conn_flag */
+    struct conn_busy *busy; /* NULL: it rests */
+    uint32_t flags;         /* enum conn_flag */
     uint32_t rcv_nxt;
-    uint32_t rcv_edge;   /* right edge of the window that was told: never moves back */
-    uint32_t rcv_acked;  /* RCV.NXT in the last segment that we sent */
-    uint32_t rcv_queued; /* bytes that wait for the caller */
+    uint32_t rcv_edge;  /* right edge of the window that was told: never moves back */
+    uint32_t rcv_acked; /* RCV.NXT in the last segment that we sent */
     uint32_t snd_wnd, snd_wl1, snd_wl2;
-    uint32_t snd_wnd_max; /* the largest window seen */
     uint32_t ts_recent, ts_recent_ms, ts_offset;
     uint32_t heard_ms; /* when a segment last came */
     uint16_t mss;      /* payload of a segment at most, timestamps allowed for */
@@ -86,22 +110,9 @@ struct net_conn {
     uint8_t ack_segments; /* in-order segments since the last ACK; saturates */
     uint8_t probes;       /* of keepalive or persist without an answer */
 
-    struct packet *rx_first, *rx_last;
-    union {
-        struct net_conn *dirty_next;
-        struct net_conn *free_next;
-    };
-    union {
-        struct net_conn *ready_next;
-        struct net_conn *dying_next;
-    };
-    struct tcp_reorder *reorder;
-    struct sendqueue queue;
     struct net_timer timer;
-    uint32_t ack_ms;     /* delayed ACK */
-    uint32_t wait_ms;    /* SYN, SYN-ACK or window probe */
-    uint32_t idle_ms;    /* keepalive, FIN-WAIT-2 */
-    uint32_t stalled_ms; /* since when output waits for the peer; 0: it does not */
+    uint32_t snd_wnd_max; /* the largest window seen */
+    uint32_t idle_ms;     /* keepalive, FIN-WAIT-2 */
     uint16_t user_timeout_s;
     uint16_t mss_peer; /* as it said */
     uint16_t path_mtu;
@@ -109,12 +120,12 @@ struct net_conn {
     uint16_t retransmits;
     uint8_t challenges;
     uint8_t soft_error, error; /* errno */
-
-    struct recovery recovery; /* SND.UNA and SND.NXT among it; before the handshake's end only
-                               * these and `rtt` mean anything */
+    union {
+        struct recovery_rest rest;  /* while it has no `busy` */
+        struct net_conn *free_next; /* while it is no connection at all */
+    };
 };
 
-/* 512 bytes are the aim; what is beyond is the loss recovery's. */
-_Static_assert(sizeof(struct net_conn) <= 640, "memory of an idle connection");
+_Static_assert(sizeof(struct net_conn) <= 224, "memory of an idle connection");
 
 #endif

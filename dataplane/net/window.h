@@ -11,7 +11,7 @@ static inline uint32_t window_edge_wanted(const struct net *net, const struct ne
 {
     uint32_t limit = net->window_limit;
 
-    return conn->rcv_nxt + (limit > conn->rcv_queued ? limit - conn->rcv_queued : 0);
+    return conn->rcv_nxt + (limit > conn->busy->rcv_queued ? limit - conn->busy->rcv_queued : 0);
 }
 
 /* The receiver's part of silly window avoidance (RFC 9293 section 3.8.6.2.2). */
@@ -36,7 +36,7 @@ static inline uint32_t tcp_window(struct net *net, struct net_conn *conn)
         window = most;
     /* Rounded up, the edge never moves back by what the scale cannot tell; but not for ever, if
      * somebody makes us round again and again. */
-    if ((window & below) != 0 && conn->rcv_queued + window < 2 * net->options.receive_bytes)
+    if ((window & below) != 0 && conn->busy->rcv_queued + window < 2 * net->options.receive_bytes)
         window += below;
     window &= ~below;
     if (window > most)

@@ -232,6 +232,8 @@ void host_poll(struct host *host)
             break;
         }
     }
+    /* After each step, so that every script and every lossy run is one of resting connections. */
+    host->rests += net_rest(host->net);
     const char *broken = net_check(host->net);
     if (broken != NULL)
         host_blame(host, "net_check: %s", broken);

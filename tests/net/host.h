@@ -42,6 +42,7 @@ struct host {
     bool echo;      /* the application answers each byte with one of its own */
     bool unchecked; /* new connections' bytes follow no pattern */
     unsigned pins;  /* memory appended and not yet released */
+    uint64_t rests; /* times that a connection was put to rest */
     unsigned conns_count;
     struct host_conn conns[HOST_CONNS_MAX];
     char fault[HOST_FAULT_MAX];

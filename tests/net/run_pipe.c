@@ -54,7 +54,7 @@ int main(int argc, char **argv)
     const char *text = NULL;
     bool tracing = false;
     double started = seconds();
-    uint64_t frames = 0, lost = 0;
+    uint64_t frames = 0, lost = 0, rests = 0;
     int option, status;
 
     while ((option = getopt(argc, argv, "n:s:c:t")) != -1) {
@@ -84,12 +84,17 @@ int main(int argc, char **argv)
         }
         frames += world->sent_frames;
         lost += world->lost_frames;
+        rests += world->hosts[0].rests + world->hosts[1].rests;
     }
     if (text != NULL) {
         status = run_one(world, text, tracing);
     } else {
         if (complete * 100 < passed * COMPLETE_PERCENT) {
             printf("only %u of %u cases carried both streams to their ends\n", complete, passed);
+            failed++;
+        }
+        if (passed > 0 && rests == 0) {
+            printf("no connection was ever put to rest\n");
             failed++;
         }
         printf("seeds from %u: %u complete, %llu frames, %llu lost, %.1f s\n", first, complete,
