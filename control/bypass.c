@@ -172,6 +172,7 @@ int bypass_start(struct bypass *bypass, const struct config *config, unsigned wo
         .specs = &spec, .spec_count = 1, .queues = queues, .args = args, .log = log};
 
     options.isolate = config->dpdk_flow_isolation != 0;
+    options.interrupts = config->dpdk_idle != 0;
 
     if (check(config, log) < 0)
         return -1;

@@ -82,6 +82,12 @@ struct packet_port_ops {
     bool (*shared)(const struct packet *packet);
     /* Free packets in the pool, about. */
     unsigned (*available)(const struct packet_port *port);
+    /* NULL, or the descriptor that becomes readable, for an epoll that takes edges, when frames come
+     * to a queue that is armed; -1: this queue has none. It stays the port's. */
+    int (*wake_fd)(const struct packet_port *port);
+    /* Asks for that, or no longer. Frames may have come before: look once more, then sleep. False:
+     * the device does not do it. */
+    bool (*arm)(struct packet_port *port, bool on);
     /* NULL, or for a received segment of no connection here, while the card may bring segments to
      * another queue than those before: true: it was copied to who may have the connection, or
      * dropped; false: nobody has it. The packet stays the caller's. */
@@ -125,6 +131,16 @@ static inline bool packet_shared(const struct packet_port *port, const struct pa
 static inline unsigned packet_available(const struct packet_port *port)
 {
     return port->ops->available(port);
+}
+
+static inline int packet_wake_fd(const struct packet_port *port)
+{
+    return port->ops->wake_fd != NULL ? port->ops->wake_fd(port) : -1;
+}
+
+static inline bool packet_arm(struct packet_port *port, bool on)
+{
+    return port->ops->arm(port, on);
 }
 
 /* Others have looked for its connection. */

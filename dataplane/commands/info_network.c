@@ -166,6 +166,7 @@ static void device(const struct dpdk_port *port, struct report *report)
               info.queues == 1 ? "one_queue"
               : info.rss       ? "symmetric_rss"
                                : "device");
+    info_number(report, "network_rx_interrupts", info.rx_interrupts);
     info_number(report, "network_hugepages", info.hugepages);
     info_number(report, "network_rx_checksum_offload", info.checks_rx);
     info_number(report, "network_tx_checksum_offload", info.offloads != 0);

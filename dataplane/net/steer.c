@@ -334,6 +334,19 @@ static unsigned receive(struct packet_port *queue, struct packet **packets, unsi
     return sort(port, packets, taken, end);
 }
 
+/* Frames of others wait in rings, which wake nobody: who may get some sleeps no longer than a ring
+ * may wait. */
+static bool arm(struct packet_port *queue, bool on)
+{
+    struct steered *port = steered_of(queue);
+    const struct steer_group *group = port->group;
+    bool rings =
+        steer_passes_on(group) ||
+        (group->core_ports && !atomic_load_explicit(&group->by_card, memory_order_relaxed));
+
+    return (!on || !rings) && port->own->arm(queue, on);
+}
+
 struct steer_group *steer_create(const struct config *config, unsigned workers, unsigned queues)
 {
     struct steer_group *group = calloc(1, sizeof *group);
@@ -382,6 +395,7 @@ void steer_port(struct steer_group *group, unsigned index, struct packet_port *q
     port->ops.receive = receive;
     port->ops.lost = lost;
     port->ops.found = found;
+    port->ops.arm = arm;
     queue->ops = &port->ops;
 }
 

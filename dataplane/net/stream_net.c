@@ -15,12 +15,13 @@
 #include "drivers/epoll/stream_epoll.h"
 
 enum {
-    SN_LISTENERS_MAX = 264,  /* ids of ports: two sets of the common one and of all workers' */
-    SN_KERNEL_LOOK_US = 200, /* how often unix sockets are looked at while frames come */
-    SN_REST_MIN_US = 20,     /* between two looks at the port once it is quiet: first ... */
-    SN_REST_MAX_US = 500,    /* ... and at most: that much latency is the price of resting */
-    SN_YIELD_AFTER_US = 50,  /* of quiet, before others on the same CPU get a turn */
-    SN_RANDOMS = 32,         /* fetched from the kernel at a time */
+    SN_LISTENERS_MAX = 264,     /* ids of ports: two sets of the common one and of all workers' */
+    SN_KERNEL_LOOK_US = 200,    /* how often unix sockets are looked at while frames come */
+    SN_REST_MIN_US = 20,        /* between two looks at the port once it is quiet: first ... */
+    SN_REST_MAX_US = 500,       /* ... and at most: that much latency is the price of resting */
+    SN_REST_WATCHED_US = 10000, /* ... where frames end it: what a lost interrupt would cost */
+    SN_YIELD_AFTER_US = 50,     /* of quiet, before others on the same CPU get a turn */
+    SN_RANDOMS = 32,            /* fetched from the kernel at a time */
     SN_CONNECTIONS_MAX = 1 << 20,
 };
 
@@ -42,6 +43,8 @@ struct sn_stream {
     uint64_t busy_at_us;   /* when something last happened */
     uint64_t rest_us;      /* the next rest */
     uint64_t kernel_at_us; /* when the kernel's side was last looked at */
+    int wake_fd; /* readable when frames come and the port is armed; -1: frames end no rest */
+    bool armed;
     unsigned listener_count;
     struct sn_listener listeners[SN_LISTENERS_MAX];
     unsigned randoms_left;
@@ -370,6 +373,15 @@ static int look_at_kernel(struct sn_stream *stream, struct stream_event *events,
     return count;
 }
 
+/* True: the port has just been armed. */
+static bool arm(struct sn_stream *stream)
+{
+    if (stream->armed)
+        return false;
+    stream->armed = packet_arm(stream->port, true);
+    return stream->armed;
+}
+
 /* How long to rest now, or 0: look at the port again. */
 static int64_t rest_us(struct sn_stream *stream, uint64_t now_us, uint64_t until_us)
 {
@@ -385,8 +397,15 @@ static int64_t rest_us(struct sn_stream *stream, uint64_t now_us, uint64_t until
         if (deadline_us <= now_us)
             deadline_us = now_us + SN_REST_MIN_US;
         end_us = deadline_us < end_us ? deadline_us : end_us;
-        if (now_us + stream->rest_us < end_us)
-            end_us = now_us + stream->rest_us;
+        uint64_t most_us = stream->rest_us;
+        if (most_us == SN_REST_MAX_US && stream->wake_fd >= 0) {
+            if (arm(stream))
+                return 0; /* a frame may have come before */
+            if (stream->armed)
+                most_us = SN_REST_WATCHED_US;
+        }
+        if (now_us + most_us < end_us)
+            end_us = now_us + most_us;
         stream->rest_us =
             stream->rest_us * 2 < SN_REST_MAX_US ? stream->rest_us * 2 : SN_REST_MAX_US;
     }
@@ -399,6 +418,10 @@ static void note_busy(struct sn_stream *stream, uint64_t now_us)
 {
     stream->busy_at_us = now_us;
     stream->rest_us = SN_REST_MIN_US;
+    if (stream->armed) {
+        (void)packet_arm(stream->port, false); /* at worst it is woken in vain */
+        stream->armed = false;
+    }
 }
 
 static int sn_poll(struct stream *base, struct stream_event *events, unsigned events_max,
@@ -424,6 +447,10 @@ static int sn_poll(struct stream *base, struct stream_event *events, unsigned ev
                 return more;
             count += (unsigned)more;
             stream->kernel_at_us = now_us;
+            /* Woken, by a frame that may take its time to show (net_tap waits for a signal). */
+            uint64_t after_us = rest > SN_REST_MAX_US ? clock_now_us() : 0;
+            if (after_us != 0 && after_us < now_us + (uint64_t)rest)
+                note_busy(stream, after_us);
         }
         if (count > 0 || ends)
             return (int)count;
@@ -564,6 +591,16 @@ static int make_net(struct sn_stream *stream, const struct stream_options *optio
     return result;
 }
 
+/* The kernel's frames come by a ring that wakes nobody: with them, rests stay short. */
+static void watch_port(struct sn_stream *stream)
+{
+    int fd = packet_wake_fd(stream->port);
+
+    if (stream->idle_us != 0 && stream->kernel_port == NULL && fd >= 0 &&
+        stream_epoll_watch(stream->kernel, fd) == 0)
+        stream->wake_fd = fd;
+}
+
 static int sn_create(struct stream **out, const struct stream_options *options)
 {
     struct sn_stream *stream = aligned_alloc(64, (sizeof *stream + 63) & ~(size_t)63);
@@ -572,6 +609,7 @@ static int sn_create(struct stream **out, const struct stream_options *options)
     if (stream == NULL)
         return -ENOMEM;
     memset(stream, 0, sizeof *stream);
+    stream->wake_fd = -1;
     stream->may_sleep = options->may_sleep;
     stream->shares_cpu = options->shares_cpu;
     int result = stream_epoll.create(&stream->kernel, options);
@@ -580,6 +618,7 @@ static int sn_create(struct stream **out, const struct stream_options *options)
         stream->port = options->port;
         stream->kernel_port = options->kernel;
         result = make_net(stream, options);
+        watch_port(stream);
     }
     note_busy(stream, clock_now_us());
     if (result < 0) {

@@ -7,7 +7,8 @@
  * Errors:    negative errno; `options->error` names the directive at fault.
  * Idling:    a poll that may wait looks at the port again and again. With `dpdk-idle` it rests
  *            between the looks once nothing came for that long: 20 us first, then ever longer up to
- *            500 us. Mail and unix sockets end a rest at once, frames cannot. */
+ *            500 us. Mail and unix sockets end a rest at once, frames only where the port has a wake_fd:
+ *            then rests become 10 ms long, unless others may hand it frames by rings. */
 #ifndef DATAPLANE_NET_STREAM_NET_H
 #define DATAPLANE_NET_STREAM_NET_H
 

@@ -42,6 +42,7 @@ struct dpdk_options {
     unsigned spec_count;
     unsigned queues;            /* queue pairs of each port, for the memory to be set aside */
     unsigned packets_per_queue; /* 0: two rings and DPDK_SPARE_PACKETS */
+    bool interrupts;            /* queues that can wake a sleeping worker are to do so */
     bool isolate;               /* only what rules of ours match comes to the ports */
     const char *args;           /* further EAL arguments, blanks between them; NULL: none */
     struct log *log;            /* where DPDK's warnings go; NULL: nowhere */
@@ -117,6 +118,7 @@ struct dpdk_port_info {
     bool checks_rx;        /* it verifies received checksums */
     bool rss;              /* it spreads flows over the queues */
     bool hugepages;        /* false: --no-huge */
+    bool rx_interrupts;    /* frames wake a sleeping worker */
     unsigned pool_packets; /* of each queue */
 };
 void dpdk_port_info(const struct dpdk_port *port, struct dpdk_port_info *info);

@@ -31,6 +31,8 @@ struct dpdk_queue {
     bool checks_rx;       /* the device verifies checksums */
     bool adjusts;         /* rte_eth_tx_prepare has something to do */
     _Atomic bool stopped; /* changed only while the gate is closed */
+    bool arms;            /* the interrupt is asked for; otherwise it comes with every frame */
+    int wake_fd;          /* -1: none */
     struct gate *gate;
     struct gate_user user;
     struct rte_mempool *pool;
@@ -43,6 +45,7 @@ struct dpdk_port {
     uint16_t id;
     bool started;
     bool reconnects; /* a memif client */
+    bool interrupts; /* asked of the device */
     struct dpdk_port_info info;
     bool link_up; /* when dpdk_port_tick last looked */
     _Atomic uint64_t link_changes;
@@ -58,7 +61,7 @@ struct dpdk {
     struct log *log;
     FILE *stream; /* where EAL writes its log */
     bool hugepages;
-    bool isolate;
+    bool isolate, interrupts;
     _Atomic bool starting; /* lines go to error_lines only */
     int memif_logtype;     /* of lines of the memif driver, -1 without it */
     bool interrupt_holds;  /* the interrupt thread has closed the gate; only it reads this */

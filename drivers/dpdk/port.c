@@ -151,7 +151,8 @@ static int configure(struct dpdk_port *port, const struct rte_eth_dev_info *info
 {
     uint8_t key[RSS_KEY_MAX];
     struct rte_eth_conf conf = {.rxmode = {.offloads = wanted_rx(info)},
-                                .txmode = {.offloads = wanted_tx(info)}};
+                                .txmode = {.offloads = wanted_tx(info)},
+                                .intr_conf = {.rxq = port->interrupts}};
     int result;
 
     port->info.rss = queues > 1 && (info->flow_type_rss_offloads & RSS_FIELDS) != 0;
@@ -231,7 +232,8 @@ static int set_up_queue(struct dpdk_port *port, const struct rte_eth_dev_info *i
     int result;
 
     snprintf(name, sizeof(name), "pollux_%u_%u", port->id, index);
-    queue->pool = make_pool(port, name, node);
+    if (queue->pool == NULL) /* else: set up a second time */
+        queue->pool = make_pool(port, name, node);
     if (queue->pool == NULL && node > 0) /* the card's node has no hugepages: any is better */
         queue->pool = make_pool(port, name, SOCKET_ID_ANY);
     if (queue->pool == NULL)
@@ -302,6 +304,7 @@ static int publish(struct dpdk_port *port, char *error)
         queue->port.mtu = port->info.mtu;
         queue->port.offloads = port->info.offloads;
         queue->gated = memif;
+        queue->wake_fd = -1;
         queue->passes_on = strcmp(port->spec.driver, "net_ring") == 0;
         queue->checks_rx = port->info.checks_rx;
         queue->adjusts = port->info.offloads != 0;
@@ -319,6 +322,27 @@ static int publish(struct dpdk_port *port, char *error)
     return 0;
 }
 
+/* Which queues can wake their worker. Drivers differ: some raise interrupts once they are asked to,
+ * some (TAP) have a file that is readable whenever there is a frame, most virtual ones have
+ * neither. */
+static void find_wake_ups(struct dpdk_port *port)
+{
+    for (unsigned i = 0; i < port->queue_count && port->interrupts; i++) {
+        struct dpdk_queue *queue = &port->queues[i];
+        int fd = rte_eth_dev_rx_intr_ctl_q_get_fd(port->id, (uint16_t)i);
+        if (fd < 0)
+            continue;
+        int result = rte_eth_dev_rx_intr_enable(port->id, (uint16_t)i);
+        if (result != 0 && result != -ENOTSUP)
+            continue;
+        queue->arms = result == 0;
+        if (queue->arms)
+            rte_eth_dev_rx_intr_disable(port->id, (uint16_t)i);
+        queue->wake_fd = fd;
+        port->info.rx_interrupts = true;
+    }
+}
+
 static int start(struct dpdk_port *port, char *error)
 {
     int result = rte_eth_dev_start(port->id);
@@ -326,6 +350,7 @@ static int start(struct dpdk_port *port, char *error)
     if (result != 0)
         return refused(port, result, "it does not start", error);
     port->started = true;
+    find_wake_ups(port);
     /* Neighbour discovery asks by multicast. Virtual devices take everything anyway. */
     rte_eth_allmulticast_enable(port->id);
     return 0;
@@ -345,6 +370,16 @@ static int settle_queues(struct dpdk_port *port, const struct rte_eth_dev_info *
     return 0;
 }
 
+static int set_up(struct dpdk_port *port, const struct rte_eth_dev_info *info, unsigned mtu,
+                  char *error)
+{
+    int result = configure(port, info, port->queue_count, error);
+
+    if (result == 0)
+        result = set_mtu(port, info, mtu, error);
+    return result != 0 ? result : set_up_queues(port, info, error);
+}
+
 static int open_device(struct dpdk_port *port, unsigned mtu, char *error)
 {
     struct rte_eth_dev_info info;
@@ -356,15 +391,18 @@ static int open_device(struct dpdk_port *port, unsigned mtu, char *error)
     if (result == 0)
         result = dpdk_steer_init(port, &info, error);
     if (result == 0)
-        result = configure(port, &info, port->queue_count, error);
-    if (result == 0)
-        result = set_mtu(port, &info, mtu, error);
-    if (result == 0)
-        result = set_up_queues(port, &info, error);
+        result = set_up(port, &info, mtu, error);
     if (result != 0)
         return result;
     describe(port, &info);
     result = publish(port, error);
+    if (result == 0)
+        result = start(port, error);
+    if (result == 0 || !port->interrupts)
+        return result;
+    /* Some drivers refuse interrupts only here, for want of vectors: then without. */
+    port->interrupts = false;
+    result = set_up(port, &info, mtu, error);
     return result != 0 ? result : start(port, error);
 }
 
@@ -405,6 +443,7 @@ static struct dpdk_port *new_port(struct dpdk *dpdk, unsigned queues)
     if (port == NULL)
         return NULL;
     port->dpdk = dpdk;
+    port->interrupts = dpdk->interrupts;
     port->queue_count = queues;
     port->queues = aligned_alloc(64, queues * sizeof(struct dpdk_queue));
     if (port->queues == NULL) {

@@ -358,6 +358,23 @@ static unsigned available(const struct packet_port *port)
            (cache != NULL ? cache->len : 0);
 }
 
+/* ---- sleep ---- */
+
+static int wake_fd(const struct packet_port *port)
+{
+    return ((const struct dpdk_queue *)port)->wake_fd;
+}
+
+static bool arm(struct packet_port *port, bool on)
+{
+    struct dpdk_queue *queue = queue_of(port);
+
+    if (!queue->arms)
+        return true;
+    return (on ? rte_eth_dev_rx_intr_enable(queue->port_id, queue->queue_id)
+               : rte_eth_dev_rx_intr_disable(queue->port_id, queue->queue_id)) == 0;
+}
+
 const struct packet_port_ops dpdk_queue_ops = {
     .receive = receive,
     .transmit = transmit,
@@ -366,6 +383,8 @@ const struct packet_port_ops dpdk_queue_ops = {
     .release = release,
     .shared = shared,
     .available = available,
+    .wake_fd = wake_fd,
+    .arm = arm,
 };
 
 const struct packet_port_ops dpdk_queue_ops_gated = {

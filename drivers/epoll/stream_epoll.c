@@ -600,6 +600,13 @@ static void ep_conn_edge(struct ep_stream *stream, struct ep_conn *conn, uint32_
         ep_make_ready(stream, conn);
 }
 
+int stream_epoll_watch(struct stream *base, int fd)
+{
+    struct epoll_event watch = {.events = EPOLLIN | EPOLLET}; /* as the wake-up */
+
+    return epoll_ctl(ep_of(base)->epoll_fd, EPOLL_CTL_ADD, fd, &watch) == 0 ? 0 : -errno;
+}
+
 static int ep_wait(struct ep_stream *stream, struct epoll_event *edges, int64_t timeout_us)
 {
     int64_t retry_us = ep_retry_listeners(stream);

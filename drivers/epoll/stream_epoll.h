@@ -10,4 +10,8 @@
 
 extern const struct stream_driver stream_epoll;
 
+/* Whenever `fd` becomes readable, it ends the stream's sleep; nobody reads it. It stays the caller's
+ * and is open as long as the stream. 0 or a negative errno. */
+int stream_epoll_watch(struct stream *stream, int fd);
+
 #endif

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -461,6 +462,72 @@ Test(stream_net, it_rests_although_the_port_takes_nothing)
     cr_assert_eq(stream_net.poll(world->stream, events, 4, 200000), 0);
     cr_assert_lt(clock_thread_cpu_ns() - cpu_ns, 100000000);
     end(world);
+}
+
+/* ---- a port that wakes ---- */
+
+static struct {
+    int fd;
+    unsigned looks, armed, disarmed;
+    const struct packet_port_ops *ops;
+} waker;
+
+static unsigned count_look(struct packet_port *port, struct packet **packets, unsigned max)
+{
+    waker.looks++;
+    return waker.ops->receive(port, packets, max);
+}
+
+static int waker_fd(const struct packet_port *port)
+{
+    return waker.fd;
+}
+
+static bool waker_arm(struct packet_port *port, bool on)
+{
+    waker.armed += on;
+    waker.disarmed += !on;
+    return true;
+}
+
+Test(stream_net, a_port_that_wakes_is_looked_at_seldom)
+{
+    struct pair_port outside, port;
+    struct packet_port_ops ops;
+    struct stream_event events[4];
+    struct stream *stream;
+    uint64_t one = 1;
+
+    pair_port_init(&outside, &port);
+    waker.ops = port.base.ops;
+    ops = *waker.ops;
+    ops.receive = count_look;
+    ops.wake_fd = waker_fd;
+    ops.arm = waker_arm;
+    port.base.ops = &ops;
+    waker.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct stream_options options = {.connections_max = 10,
+                                     .may_sleep = true,
+                                     .port = &port.base,
+                                     .config =
+                                         configuration("dpdk-address 10.9.0.1/24\ndpdk-idle 10\n")};
+    cr_assert_eq(stream_net.create(&stream, &options), 0);
+    cr_assert_eq(stream_net.poll(stream, events, 4, 1000), 0); /* says who it is */
+    waker.looks = 0;
+    cr_assert_eq(stream_net.poll(stream, events, 4, 1000000), 0);
+    cr_expect_lt(waker.looks, 500u, "2000 without it: %u", waker.looks);
+    cr_assert_eq(waker.armed, 1);
+    cr_assert_eq(waker.disarmed, 0);
+    /* A frame: it is looked for at once and for a while, and the port not armed meanwhile. */
+    cr_assert_eq(write(waker.fd, &one, sizeof one), (ssize_t)sizeof one);
+    cr_assert_eq(stream_net.poll(stream, events, 4, 100000), 0);
+    cr_expect_eq(waker.disarmed, 1);
+    cr_expect_eq(waker.armed, 2);
+    stream_net.destroy(stream);
+    pair_port_drop(&outside);
+    pair_port_drop(&port);
+    config_destroy((struct config *)(uintptr_t)options.config);
+    close(waker.fd);
 }
 
 Test(stream_net, without_a_port_it_waits_for_mail)
