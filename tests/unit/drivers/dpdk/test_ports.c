@@ -320,8 +320,6 @@ Test(dpdk_ports, memif_pair_carries_frames_both_ways)
     cr_expect_str_eq(info.name, "net_memif0");
     cr_expect_eq(info.mtu, 1500);
     cr_expect_eq(info.offloads, 0);
-    dpdk_port_close(client);
-    tick_until(server, false, 2);
     dpdk_stop(dpdk);
 }
 
@@ -418,12 +416,14 @@ Test(dpdk_ports, peers_killed_in_the_middle_of_bursts_take_nobody_down, .timeout
 
         cr_assert_eq(write(go[i], "g", 1), 1);
         exchange(queue, counters, counters->rx_packets + 2000);
+        tick_until(server, true, 2 * (uint64_t)i + 1);
         kill(peers[i], SIGKILL);
         do { /* goes on polling and sending while the driver takes the memory away */
             exchange(queue, counters, 0);
             dpdk_port_link(server, &link);
             cr_assert_lt(clock_now_us(), end_us, "the link stays up");
         } while (link.up);
+        tick_until(server, false, 2 * (uint64_t)i + 2);
         waitpid(peers[i], NULL, 0);
         close(go[i]);
     }
