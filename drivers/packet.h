@@ -89,7 +89,7 @@ struct packet_port_ops {
      * the device does not do it. */
     bool (*arm)(struct packet_port *port, bool on);
     /* NULL, or for a received segment of no connection here, while the card may bring segments to
-     * another queue than those before: true: it was copied to who may have the connection, or
+     * another queue than those before, or for an ICMP error about one: true: it was copied to who may have the connection, or
      * dropped; false: nobody has it. The packet stays the caller's. */
     bool (*lost)(struct packet_port *port, const struct packet *packet);
     /* With `lost`: the connection of a segment that others had seen before is here. */

@@ -147,16 +147,21 @@ static void icmp_frame(struct net *net, struct packet *packet, const struct fram
         drop(net, packet, &net->counters.rx_bad_checksum);
         return;
     }
-    if (wire_parse_quote(frame, &quote))
-        tcp_icmp(net, &quote);
-    else if (net->options.kernel_path)
+    if (wire_parse_quote(frame, &quote)) {
+        /* Cards spread by the addresses of the router that complains. */
+        if (!tcp_icmp(net, &quote))
+            (void)packet_lost(net->port, packet);
+    } else if (net->options.kernel_path)
         ; /* the kernel answers */
     else if (wire_parse_ndp(frame, &ndp)) {
         answer(net, net_link_input(&net->link, frame, net->now_us));
         neighbours_heard(net);
     } else
         answer(net, net_icmp_input(&net->icmp, frame, net->now_us));
-    foreign(net, packet);
+    if (packet_seen(packet)) /* the kernel has it from the first worker */
+        packet_release(net->port, packet);
+    else
+        foreign(net, packet);
 }
 
 void net_input(struct net *net, struct packet *packet, const struct frame *frame, uint64_t hash,
@@ -189,7 +194,7 @@ void net_input(struct net *net, struct packet *packet, const struct frame *frame
     }
 }
 
-void tcp_icmp(struct net *net, const struct wire_quote *quote)
+bool tcp_icmp(struct net *net, const struct wire_quote *quote)
 {
     struct net_conn *conn = net_find(net, &quote->flow);
     int value = 0;
@@ -197,7 +202,7 @@ void tcp_icmp(struct net *net, const struct wire_quote *quote)
     if (conn == NULL || conn->state == NET_STATE_CLOSED) {
         net_icmp_no_flow(&net->icmp);
         net_count(&net->counters.icmp_ignored, 1);
-        return;
+        return false;
     }
     conn_wake(net, conn);
     struct icmp_flow flow = {.snd_una = conn->busy->recovery.una,
@@ -222,4 +227,5 @@ void tcp_icmp(struct net *net, const struct wire_quote *quote)
         tcp_path_mtu(net, conn, (uint16_t)value);
         break;
     }
+    return true;
 }

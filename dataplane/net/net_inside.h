@@ -332,7 +332,7 @@ void tcp_alarm_run(struct net *net, struct net_conn *conn);
 uint32_t tcp_deadline_ms(const struct net *net, uint64_t in_us);
 /* Puts the first window probe off by a timeout. */
 void tcp_persist(struct net *net, struct net_conn *conn);
-/* An ICMP error about a segment of ours (RFC 5927); in input.c. */
-void tcp_icmp(struct net *net, const struct wire_quote *quote);
+/* An ICMP error about a segment of ours (RFC 5927); in input.c. False: of no connection here. */
+bool tcp_icmp(struct net *net, const struct wire_quote *quote);
 
 #endif

@@ -131,12 +131,9 @@ static unsigned owner(const struct steered *port, const struct packet *packet, i
 }
 
 /* The same for all segments of one direction of a flow, on every worker. */
-static uint32_t flow_hash(const struct packet *packet)
+static uint32_t flow_hash(const struct packet *packet, const struct place *at)
 {
-    struct place place;
-
-    if (!find_tcp(packet, &place))
-        return 0;
+    const struct place place = *at;
     const uint8_t *addresses = packet->data + place.ip + (place.v6 ? IPV6_SOURCE : IPV4_SOURCE);
     unsigned len = place.v6 ? 32 : 8;
     uint64_t hash = (uint64_t)wire_get16(packet->data + place.tcp) << 16 |
@@ -268,14 +265,17 @@ static bool lost(struct packet_port *queue, const struct packet *packet)
     struct steer_group *group = port->group;
     unsigned seen = packet->flags >> PACKET_SEEN_SHIFT, to = (port->index + 1) % group->count;
     uint16_t flags = packet->flags & ((1u << PACKET_SEEN_SHIFT) - 1);
+    struct place place;
+    bool is_tcp = find_tcp(packet, &place);
     int known = NOBODY;
 
-    if (!atomic_load_explicit(&group->passes_on, memory_order_relaxed))
+    /* ICMP errors come to any queue at all times. */
+    if (is_tcp && !steer_passes_on(group))
         return false;
     if (seen == BY_HINT)
         seen = 0; /* the hint was wrong: round it goes */
-    else if (seen == 0)
-        known = hinted(group, flow_hash(packet));
+    else if (seen == 0 && is_tcp)
+        known = hinted(group, flow_hash(packet, &place));
     if (seen + 1 >= group->count)
         return false;
     if (known != NOBODY && (unsigned)known != port->index) {
@@ -293,9 +293,13 @@ static bool lost(struct packet_port *queue, const struct packet *packet)
 static void found(struct packet_port *queue, const struct packet *packet)
 {
     struct steered *port = steered_of(queue);
-    uint32_t hash = flow_hash(packet), low = (1u << HINT_WORKER_BITS) - 1;
+    uint32_t hash, low = (1u << HINT_WORKER_BITS) - 1;
+    struct place place;
 
     add(&port->counters.found);
+    if (!find_tcp(packet, &place))
+        return;
+    hash = flow_hash(packet, &place);
     atomic_store_explicit(hint_of(port->group, hash), (hash & ~low) | (port->index + 1),
                           memory_order_relaxed);
 }

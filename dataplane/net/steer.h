@@ -3,7 +3,7 @@
  *            NIC bring its frames to its queue (steer_by_card), the worker that receives them hands
  *            them over. And when a NIC begins to spread flows otherwise (steer_table_changed),
  *            segments of established connections come to workers that know nothing of them: those
- *            pass them on until one is found that does.
+ *            pass them on until one is found that does; so do they with ICMP errors at all times.
  * Way:       one ring for each ordered pair of workers, made when the first frame goes that way.
  *            Frames are copied, as packets and their references belong to one worker; replies leave
  *            by the queue of the worker that serves them. A segment without a connection goes round

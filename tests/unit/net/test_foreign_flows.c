@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "config/config.h"
+#include "dataplane/net/checksum.h"
 #include "dataplane/net/net.h"
 #include "dataplane/net/steer.h"
 #include "dataplane/net/wire.h"
@@ -289,6 +290,63 @@ Test(foreign_flows, new_connections_stay_where_they_arrive)
         cr_expect_eq(world->accepted[worker], 1);
     }
     cr_expect_eq(world->accepted[0], 1);
+    end(world);
+}
+
+/* ---- ICMP errors ---- */
+
+/* "Fragmentation needed" (RFC 1191) for the next frame that the client would get, which is lost. */
+static void complain(struct world *world, unsigned worker, uint16_t mtu)
+{
+    enum { IP = WIRE_ETHERNET_LEN, ICMP = IP + WIRE_IPV4_LEN, QUOTE = ICMP + 8, LEN = QUOTE + 28 };
+    struct packet *sent, *packet = packet_alloc(&world->client_port.base);
+    uint8_t *bytes = packet->data;
+    uint16_t sum;
+
+    cr_assert_eq(packet_receive(&world->client_port.base, &sent, 1), 1);
+    memcpy(bytes, sent->data, ICMP);
+    memcpy(bytes + QUOTE, sent->data + IP, 28);
+    memcpy(bytes, world->queues[worker].base.mac, 6);
+    memcpy(bytes + 6, world->client_port.base.mac, 6);
+    packet_release(&world->client_port.base, sent);
+    bytes[IP + 2] = 0;
+    bytes[IP + 3] = LEN - IP;
+    bytes[IP + 9] = 1;                              /* ICMP */
+    memcpy(bytes + IP + 16, bytes + QUOTE + 12, 4); /* to who sent it, from a router */
+    memcpy(bytes + IP + 12, (const uint8_t[]){10, 9, 0, 254}, 4);
+    memset(bytes + IP + 10, 0, 2);
+    sum = checksum_finish(checksum_sum(bytes + IP, WIRE_IPV4_LEN));
+    memcpy(bytes + IP + 10, &sum, 2);
+    memcpy(bytes + ICMP, (const uint8_t[]){3, 4, 0, 0, 0, 0, (uint8_t)(mtu >> 8), (uint8_t)mtu}, 8);
+    sum = checksum_finish(checksum_sum(bytes + ICMP, LEN - ICMP));
+    memcpy(bytes + ICMP + 2, &sum, 2);
+    packet->len = LEN;
+    world->client_port.other = &world->queues[worker];
+    cr_assert_eq(packet_transmit(&world->client_port.base, &packet, 1), 1);
+}
+
+Test(foreign_flows, a_router_is_heard_whichever_queue_its_complaint_comes_to)
+{
+    struct world *world = begin();
+    struct net_info info;
+
+    connect_to(world, 0); /* the table is the first one */
+    for (unsigned worker = 0; worker < WORKERS; worker++) {
+        uint16_t mtu = (uint16_t)(1300 - 100 * worker);
+        world->client_port.other = &world->queues[0];
+        send(world, 1200);
+        turn_of_client(world);
+        turn_of_worker(world, 0);
+        complain(world, worker, mtu);
+        for (unsigned i = 0; i < 2 * WORKERS; i++)
+            turn_of_worker(world, i % WORKERS);
+        net_info(world->stacks[0], world->held[0], &info);
+        cr_expect_leq(info.mss, (uint32_t)mtu - 40, "%u of %u, by queue %u", info.mss, mtu, worker);
+        world->client_port.other = &world->queues[0];
+        run(world, ROUNDS);
+        cr_assert_eq(world->echoed, 1200 * (worker + 1));
+    }
+    cr_expect_eq(SUM(world, icmp_too_big), WORKERS);
     end(world);
 }
 
