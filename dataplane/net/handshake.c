@@ -172,7 +172,8 @@ static void send_cookie(struct net *net, const struct frame *frame, struct hands
                   .sack = (shake->options & TCP_OPTION_SACK_PERMITTED) != 0,
                   .ecn = shake->ecn,
                   .timestamps = (shake->options & TCP_OPTION_TIMESTAMPS) != 0};
-    uint32_t ts_value = now_stamp(net, &frame->flow);
+    /* A flood is answered like this: no hash that is not needed. */
+    uint32_t ts_value = wanted.timestamps ? now_stamp(net, &frame->flow) : 0;
 
     shake->iss = isn_cookie_make(&net->isn, &frame->flow, frame->seq, &wanted, net->now_us,
                                  &ts_value, &given);
@@ -234,16 +235,15 @@ static void listen_syn(struct net *net, const struct net_listener *listener,
         .ecn = !net->options.no_ecn && (frame->flags & TCP_ECE) && (frame->flags & TCP_CWR),
         .remote_mac = frame_source_mac(frame),
     };
-    shake.iss = isn_sequence(&net->isn, &frame->flow, net->now_us);
-    if (last != NULL)
-        shake.iss = timewait_iss(last, shake.iss);
     if (!net->options.cookies_only)
         entry = syncache_add(&net->syncache, hash, &frame->flow, net->now_us);
     if (entry == NULL) {
         send_cookie(net, frame, &shake);
         return;
     }
-    entry->iss = shake.iss;
+    entry->iss = isn_sequence(&net->isn, &frame->flow, net->now_us);
+    if (last != NULL)
+        entry->iss = timewait_iss(last, entry->iss);
     entry->irs = shake.irs;
     entry->ts_recent = shake.ts_recent;
     entry->mss = shake.mss;

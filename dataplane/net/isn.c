@@ -46,15 +46,18 @@ uint32_t isn_timestamp_offset(const struct isn *isn, const struct net_flow *flow
 static uint32_t cookie_hash(const struct isn *isn, const struct net_flow *flow, uint32_t irs,
                             uint64_t period, unsigned mss, unsigned carried)
 {
-    uint64_t words[7];
+    uint64_t words[6];
     uint32_t ports;
 
-    memcpy(words, flow, 32);
     memcpy(&ports, &flow->remote_port, 4);
-    words[4] = (uint64_t)irs << 32 | ports;
-    words[5] = period;
-    words[6] = mss << 8 | carried;
-    return (uint32_t)siphash13_words(&isn->cookie, words, 7, 0, 0) & HASH_MASK;
+    words[0] = (uint64_t)irs << 32 | ports;
+    words[1] = period << 16 | mss << 8 | carried;
+    if (net_address_is_v4(&flow->local)) {
+        words[2] = flow->remote.words[3] | (uint64_t)flow->local.words[3] << 32;
+        return (uint32_t)siphash13_words(&isn->cookie, words, 3, 0, 0) & HASH_MASK;
+    }
+    memcpy(words + 2, flow, 32);
+    return (uint32_t)siphash13_words(&isn->cookie, words, 6, 0, 0) & HASH_MASK;
 }
 
 static unsigned mss_index(uint16_t mss)
