@@ -112,6 +112,7 @@ build 'build release' build gcc -Dtests=true
 build 'build asan' build-asan clang -Dsanitizer=address
 build 'build tsan' build-tsan clang -Dsanitizer=thread
 build 'build fuzz' build-fuzz clang -Dfuzzing=true -Dsanitizer=address
+build 'build without dpdk' build-nodpdk clang -Ddpdk=disabled -Dbuildtype=debugoptimized
 
 # Leaks are found by means of ptrace, which some containers forbid; the other findings need nothing.
 if build-asan/tests/unit/unit_config_words --list 2>&1 | grep -q 'LeakSanitizer has encountered'; then
@@ -122,6 +123,8 @@ fi
 meson_suites 'unit release' build rooms unit
 meson_suites 'bench' build bench
 meson_suites 'unit asan' build-asan unit
+meson_suites 'unit without dpdk' build-nodpdk unit net
+meson_suites 'tools' build tools
 meson_suites 'net release' build net
 meson_suites 'net asan' build-asan net
 meson_suites 'stress tsan' build-tsan stress
@@ -130,6 +133,14 @@ program 'integration' build tests/integration/run.py
 program 'differential selftest' build tests/differential/selftest.py
 program 'differential' build tests/differential/run.py
 program 'hostile' build tests/hostile/run.py
+program 'interop' build tests/interop/run.py
+program 'interop kernel path' build tests/interop/kernel_path.py
+program 'interop kernel ports' build tests/interop/kernel_ports.py
+program 'interop kernel traffic' build tests/interop/kernel_traffic.py
+program 'interop queues' build tests/interop/queues.py
+program 'interop kills' build tests/interop/kills.py
+program 'interop memif kills' build tests/interop/memif_kills.py \
+    --load build/tools/pollux-bench/pollux-bench
 program 'integration asan' build-asan tests/integration/run.py --quick --patience 4
 program 'hostile asan' build-asan tests/hostile/run.py --quick --patience 4
 program 'integration tsan' build-tsan tests/integration/run.py --quick --patience 4
