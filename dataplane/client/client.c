@@ -99,6 +99,7 @@ static void link_client(struct client_list *list, struct client *client)
         list->last->next = client;
     list->last = client;
     list->count++;
+    list->idle_bytes += client_idle_bytes(client);
     count_add(&client->worker->stats.clients, 1);
 }
 
@@ -115,6 +116,7 @@ static void unlink_client(struct client_list *list, struct client *client)
     else
         client->next->previous = client->previous;
     list->count--;
+    list->idle_bytes -= client_idle_bytes(client);
     count_add(&client->worker->stats.clients, (uint64_t)-1);
 }
 
@@ -122,8 +124,10 @@ const struct client_extra client_no_extra = {.multi.slot = -1};
 
 struct client_extra *client_extra_make(struct client *client)
 {
-    if (client->extra == NULL && (client->extra = malloc(sizeof *client->extra)) != NULL)
+    if (client->extra == NULL && (client->extra = malloc(sizeof *client->extra)) != NULL) {
         *client->extra = client_no_extra;
+        client->worker->clients->idle_bytes += sizeof *client->extra;
+    }
     return client->extra;
 }
 
@@ -415,6 +419,7 @@ static void client_bytes(struct worker *worker, struct client *client, const cha
     if ((client->flags & CLIENT_IN_BATCH) != 0)
         batch_run(worker); /* its earlier bytes may end in the middle of a command */
     client->last_active_unix_ms = worker->now_unix_ms;
+    client->flags |= CLIENT_TOUCHED;
     if (worker_turn_long(worker) && client_may_parse(client)) {
         client_continue_later(client);
         client_keep(client, data, len_bytes);
@@ -627,12 +632,12 @@ static bool over_limit(struct client *client, int64_t now_unix_ms)
     if (limit->hard_bytes > 0 && pending > limit->hard_bytes)
         return true;
     if (limit->soft_bytes == 0 || pending <= limit->soft_bytes) {
-        client->output_soft_since_unix_ms = 0;
+        client->output_soft_since_unix_s = 0;
         return false;
     }
-    if (client->output_soft_since_unix_ms == 0)
-        client->output_soft_since_unix_ms = now_unix_ms;
-    return now_unix_ms - client->output_soft_since_unix_ms > limit->soft_seconds * 1000;
+    if (client->output_soft_since_unix_s == 0)
+        client->output_soft_since_unix_s = (uint32_t)(now_unix_ms / 1000);
+    return now_unix_ms / 1000 - client->output_soft_since_unix_s > limit->soft_seconds;
 }
 
 bool client_check_output(struct client *client)
@@ -657,7 +662,7 @@ static void count_client(struct client_list *list, struct client *client)
     uint64_t pending = client->conn->pending_bytes;
 
     count_output(client);
-    list->memory_counted += client_memory_bytes(client);
+    list->memory_counted += client_memory_bytes(client) - client_idle_bytes(client);
     if (client->input != NULL && client->input->bytes.capacity > list->input_max)
         list->input_max = client->input->bytes.capacity;
     if (pending > list->output_max)
@@ -670,22 +675,34 @@ static void end_round(struct worker *worker)
     struct client_list *list = worker->clients;
     struct worker_stats *stats = &worker->stats;
 
-    atomic_store_explicit(&stats->client_bytes, list->memory_counted, memory_order_relaxed);
+    atomic_store_explicit(&stats->client_bytes, list->idle_bytes + list->memory_counted,
+                          memory_order_relaxed);
     atomic_store_explicit(&stats->client_input_max_bytes, list->input_max, memory_order_relaxed);
     atomic_store_explicit(&stats->client_output_max_bytes, list->output_max, memory_order_relaxed);
     list->memory_counted = list->input_max = list->output_max = 0;
     list->cron_next = list->first;
 }
 
+/* False: nothing can have changed until it is touched again. */
+static bool has_something(const struct client *client)
+{
+    return client->conn->pending_bytes > 0 || client->input != NULL ||
+           (client->flags & (CLIENT_WAITING | CLIENT_UNWATCHING | CLIENT_MULTI)) != 0;
+}
+
 static void cron_client(struct worker *worker, struct client *client)
 {
     int64_t timeout_ms = worker->node->config->timeout * 1000;
 
-    if (client->conn == NULL || (client->flags & CLIENT_CLOSED) != 0)
+    if ((client->flags & CLIENT_CLOSED) != 0)
         return;
-    count_client(worker->clients, client);
-    if (!client_check_output(client))
-        return;
+    if ((client->flags & CLIENT_TOUCHED) != 0) {
+        count_client(worker->clients, client);
+        if (!client_check_output(client))
+            return;
+        if (!has_something(client))
+            client->flags &= ~(uint32_t)CLIENT_TOUCHED;
+    }
     if (timeout_ms > 0 &&
         (client->flags & (CLIENT_MONITOR | CLIENT_WAITING | CLIENT_PAUSED)) == 0 &&
         worker->now_unix_ms - client->last_active_unix_ms > timeout_ms)

@@ -57,7 +57,8 @@ enum client_flag {
     CLIENT_UNWATCHING = 1 << 19, /* a job that removes its watch records is out */
     CLIENT_IN_BATCH = 1 << 20,
     CLIENT_SCATTERED = 1 << 21, /* the jobs of the client's plan are out */
-    CLIENT_SENT = 1 << 22, /* the command at hand has gone as a job, which may be back already */
+    CLIENT_SENT = 1 << 22,    /* the command at hand has gone as a job, which may be back already */
+    CLIENT_TOUCHED = 1 << 23, /* may have input or output: the cron looks at it */
 };
 
 struct bytes {
@@ -105,26 +106,28 @@ struct client_extra {
 };
 
 struct client {
+    /* All that the cron looks at of an idle one, in one cache line. */
+    uint32_t flags;                    /* enum client_flag */
+    uint32_t output_soft_since_unix_s; /* soft output limit exceeded since; 0: not */
+    struct client *next;               /* the worker's list */
+    int64_t last_active_unix_ms;
     /* hot */
     struct worker *worker;
     struct stream_conn *conn; /* NULL once closed */
-    uint32_t flags;           /* enum client_flag */
     struct session session;
     struct reply reply;  /* sink: the stream */
     struct input *input; /* NULL: nothing waits */
-    int64_t last_active_unix_ms;
     const struct command *last_command;
     /* the rest */
-    struct client *next, *previous; /* the worker's list */
+    struct client *previous;
     struct client *resume_next;
     struct client_extra *extra; /* NULL: as one all zero; see client_extra() */
     struct job *parked; /* bursts come home halfway, until there is room for their replies */
     int64_t created_unix_ms;
-    uint64_t output_counted;           /* unsent output, as in the list's sum */
-    int64_t output_soft_since_unix_ms; /* soft output limit exceeded since; 0: not */
-    char peer[];                       /* its address; most are short */
+    uint64_t output_counted; /* unsent output, as in the list's sum */
+    char peer[];             /* its address; most are short */
 };
-_Static_assert(sizeof(struct client) <= 200, "there may be a million of them");
+_Static_assert(sizeof(struct client) <= 192, "there may be a million of them");
 
 extern const struct client_extra client_no_extra;
 
@@ -154,7 +157,9 @@ struct client_list {
     struct client *cron_next;
     struct job *redo_first, *redo_last; /* jobs to be routed anew */
     uint64_t output_bytes; /* unsent over all clients: the sum of their output_counted */
-    uint64_t memory_counted, input_max, output_max; /* of the cron's round under way, for INFO */
+    uint64_t idle_bytes;   /* what all clients take when they are idle */
+    uint64_t memory_counted, input_max,
+        output_max; /* and what some take beside it, in the cron's round under way, for INFO */
     uint64_t pause_generation_seen;
     _Atomic uint32_t monitors; /* of this worker */
     uint32_t paused;
@@ -272,7 +277,9 @@ void monitor_line(struct worker *worker, struct text line); /* to this worker's 
 
 /* describe.c: what CLIENT LIST and CLIENT INFO print; names are cut when the line is full */
 enum { CLIENT_LINE_MAX_BYTES = 1024 };
-uint64_t client_memory_bytes(const struct client *client); /* buffers, queued commands and itself */
+/* Itself, what it has set and its address; to this its buffers and queued commands come. */
+uint64_t client_idle_bytes(const struct client *client);
+uint64_t client_memory_bytes(const struct client *client);
 size_t client_describe(const struct client *client, char *line,
                        size_t line_bytes); /* one line without its end; returns its length */
 

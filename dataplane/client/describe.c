@@ -29,14 +29,20 @@ static void flag_letters(const struct client *client, char letters[16])
     letters[at] = '\0';
 }
 
+uint64_t client_idle_bytes(const struct client *client)
+{
+    return sizeof *client + strlen(client->peer) + 1 +
+           (client->extra == NULL ? 0 : sizeof *client->extra);
+}
+
 uint64_t client_memory_bytes(const struct client *client)
 {
     uint64_t pending = client->conn == NULL ? 0 : client->conn->pending_bytes;
 
-    uint64_t bytes = sizeof *client + strlen(client->peer) + 1 + pending;
+    uint64_t bytes = client_idle_bytes(client) + pending;
 
     if (client->extra != NULL)
-        bytes += sizeof *client->extra + client->extra->multi.bytes;
+        bytes += client->extra->multi.bytes;
     if (client->input != NULL)
         bytes += sizeof *client->input + client->input->bytes.capacity;
     return bytes;

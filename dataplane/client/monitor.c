@@ -24,6 +24,7 @@ void monitor_line(struct worker *worker, struct text line)
         client_reply_begin(client);
         reply_bytes(&client->reply, line.data, line.len_bytes);
         client_reply_end(client);
+        client->flags |= CLIENT_TOUCHED;
         count_add(&worker->stats.monitor_lines, 1);
     }
 }

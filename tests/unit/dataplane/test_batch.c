@@ -441,3 +441,52 @@ Test(batch, an_idle_connection_has_no_blocks)
     expect_status("OK");
     cr_assert_not_null(client->extra);
 }
+
+static uint64_t memory_of_clients(const struct worker *worker)
+{
+    uint64_t bytes = 0;
+
+    for (const struct client *at = worker->clients->first; at != NULL; at = at->next)
+        bytes += client_memory_bytes(at);
+    return bytes;
+}
+
+/* The second ends the round that the first began. */
+static uint64_t memory_counted(struct worker *worker)
+{
+    clients_cron(worker);
+    clients_cron(worker);
+    return count_get(&worker->stats.client_bytes);
+}
+
+/* Idle connections are not looked at, and yet in the sum. */
+Test(batch, the_cron_counts_idle_connections_without_a_look)
+{
+    struct worker *worker = h->node->workers[0];
+    struct peer *other = peer_create(h, 0);
+    struct client *client;
+
+    peer_send(other, "CLIENT SETNAME other");
+    peer_skip(other);
+    peer_send(peer, "PING");
+    expect_status("PONG");
+    client = worker->clients->first;
+    cr_assert_eq(memory_counted(worker), memory_of_clients(worker));
+    for (struct client *at = client; at != NULL; at = at->next)
+        cr_assert_eq(at->flags & CLIENT_TOUCHED, 0);
+    peer_add_raw(peer, "*1\r\n$4\r\nPI", 10);
+    peer_flush(peer);
+    harness_idle(h);
+    uint64_t idle = client_idle_bytes(client);
+    cr_assert_gt(client_memory_bytes(client), idle);
+    cr_assert_eq(memory_counted(worker), memory_of_clients(worker));
+    cr_assert_eq(memory_counted(worker), memory_of_clients(worker), "looked at once only");
+    cr_assert_gt(count_get(&worker->stats.client_input_max_bytes), 0);
+    peer_add_raw(peer, "NG\r\n", 4);
+    peer_flush(peer);
+    expect_status("PONG");
+    cr_assert_eq(memory_counted(worker), memory_of_clients(worker));
+    peer_close(other);
+    harness_idle(h);
+    cr_assert_eq(memory_counted(worker), memory_of_clients(worker));
+}
