@@ -15,6 +15,7 @@ enum {
     LIMBO_US = 1000,
     TIMEOUT_MAX_S = 20 * 24 * 3600,
     CONNS_CACHED = 256, /* connections whose blocks the second level cache holds beside all else */
+    FEW_BURSTS = 64,    /* before few of many connections are taken for the only ones at work */
     POOL_LAST_PART = 16,
     RETRY_DOUBLINGS = 10,
     RETRY_US = 100, /* for packets or room at the port, if nothing else calls for a poll; doubled */
@@ -404,6 +405,27 @@ static void prefetch_busy(const struct net_conn *conn)
         __builtin_prefetch(from + at);
 }
 
+/* Would recent_conn() have found it? From now on it does. */
+static bool meets_recent(struct net *net, const struct net_flow *flow, const struct net_conn *conn)
+{
+    uint32_t *place = &net->recent[net_recent_place(flow)];
+
+    if (conn == NULL)
+        return false;
+    bool meets = *place == conn_index(net, conn);
+    *place = conn_index(net, conn);
+    return meets;
+}
+
+/* Whether few or many connections are at work shows in how many segments are for recent ones. */
+static void note_burst(struct net *net, unsigned met, unsigned asked)
+{
+    if (met * 8 < asked * 7)
+        net->few_bursts /= 2;
+    else if (net->few_bursts < UINT8_MAX)
+        net->few_bursts++;
+}
+
 /* What the port says of a frame besides its bytes. */
 static void take_note(struct net *net, const struct packet *packet, struct frame *frame,
                       uint64_t hash)
@@ -419,8 +441,9 @@ static void receive(struct net *net, struct packet **packets, unsigned count)
     struct frame frames[NET_BURST];
     uint64_t hashes[NET_BURST] = {0};
     struct net_conn *likely[NET_BURST] = {0};
-    /* Where they are many they are in no cache; a few are. */
-    bool cached = net->conn_count <= CONNS_CACHED;
+    /* Where many are at work they are in no cache; a few are, however many are idle. */
+    bool cached = net->conn_count <= CONNS_CACHED || net->few_bursts >= FEW_BURSTS;
+    unsigned met = 0, asked = 0;
     uint64_t bytes = 0;
 
     unsigned available = packet_available(net->port);
@@ -433,8 +456,11 @@ static void receive(struct net *net, struct packet **packets, unsigned count)
         bytes += packets[i]->len;
         if (wire_parse(packets[i]->data, packets[i]->len, &frames[i]) == FRAME_TCP) {
             bool noted = (packets[i]->flags & ~(uint32_t)PACKET_CHECKSUM_FLAGS) != 0;
-            if (cached && !noted && (likely[i] = recent_conn(net, &frames[i].flow)) != NULL)
+            asked++;
+            if (cached && !noted && (likely[i] = recent_conn(net, &frames[i].flow)) != NULL) {
+                met++;
                 continue;
+            }
             hashes[i] = net_flow_hash(&net->key, &frames[i].flow);
             flows_prefetch(&net->flows, hashes[i]);
             if (noted)
@@ -443,12 +469,16 @@ static void receive(struct net *net, struct packet **packets, unsigned count)
     }
     if (!cached) {
         for (unsigned i = 0; i < count; i++)
-            if (frames[i].kind == FRAME_TCP)
+            if (frames[i].kind == FRAME_TCP) {
                 likely[i] = prefetch_conn(net, hashes[i]);
+                met += meets_recent(net, &frames[i].flow, likely[i]);
+            }
         for (unsigned i = 0; i < count; i++)
             if (likely[i] != NULL)
                 prefetch_busy(likely[i]);
     }
+    if (asked > 0 && net->conn_count > CONNS_CACHED)
+        note_burst(net, met, asked);
     for (unsigned i = 0; i < count; i++)
         net_input(net, packets[i], &frames[i], hashes[i], likely[i]);
     net_count(&net->counters.rx_frames, count);

@@ -99,6 +99,7 @@ struct net {
     struct packet *foreign[NET_FOREIGN_MAX];
     struct net_counters counters;
     uint32_t recent[1 << NET_RECENT_BITS]; /* connections last found, by net_recent_place() */
+    uint8_t few_bursts; /* of late whose segments were nearly all for those; saturates */
 };
 
 static inline void net_count(_Atomic uint64_t *counter, uint64_t count)
