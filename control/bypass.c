@@ -2,6 +2,7 @@
 #include "control/listeners.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -265,12 +266,43 @@ void bypass_take(struct bypass *bypass)
     kernel_side_take(&bypass->kernel);
 }
 
-void bypass_tick(struct bypass *bypass, struct log *log)
+/* By worker 0. */
+static void announce(void *runner, struct task *task)
+{
+    struct bypass *bypass = (struct bypass *)((char *)task - offsetof(struct bypass, announce));
+    struct worker *worker = runner;
+
+    if (worker->driver->announce != NULL)
+        worker->driver->announce(worker->stream);
+    atomic_store_explicit(&bypass->announcing, false, memory_order_release);
+}
+
+static void look_at_link(struct bypass *bypass, const struct node *node)
+{
+    struct dpdk_port_info info;
+    struct dpdk_link link;
+    bool was_up = bypass->link_up;
+
+    dpdk_port_link(bypass->port, &link);
+    bypass->link_up = link.up;
+    if (link.up == was_up)
+        return;
+    dpdk_port_info(bypass->port, &info);
+    log_write(node->log, LOG_LEVEL_NOTICE, "Port %s: the link is %s", info.name,
+              link.up ? "up" : "down");
+    if (link.up && !atomic_exchange_explicit(&bypass->announcing, true, memory_order_acquire)) {
+        bypass->announce.run = announce;
+        worker_post(node->workers[0], &bypass->announce);
+    }
+}
+
+void bypass_tick(struct bypass *bypass, const struct node *node)
 {
     if (bypass->port == NULL)
         return;
     dpdk_port_tick(bypass->port);
-    look_at_table(bypass, log);
+    look_at_table(bypass, node->log);
+    look_at_link(bypass, node);
 }
 
 void bypass_end(struct bypass *bypass)

@@ -8,6 +8,7 @@
 #define CONTROL_BYPASS_H
 
 #include "control/kernel.h"
+#include "dataplane/task.h"
 
 struct config;
 struct dpdk;
@@ -22,6 +23,9 @@ struct bypass {
     struct steer_group *steering; /* of frames between queues; NULL: there is one */
     bool table_seen;              /* the card's redirection table has been read */
     struct kernel_side kernel;    /* dpdk-kernel-path; else closed */
+    bool link_up;                 /* at the last look */
+    struct task announce;         /* for worker 0 ... */
+    _Atomic bool announcing;      /* ... which has not run it yet */
 };
 
 /* Checks the directives, starts DPDK and opens `dpdk-port` with a queue pair for each worker. */
@@ -39,8 +43,10 @@ void bypass_ports_changed(struct bypass *bypass, const struct config *config, un
 /* What the control thread waits for besides, and for how long at most; and what follows. */
 int bypass_wait(struct bypass *bypass, struct pollfd fds[KERNEL_SIDE_FDS], int timeout_ms);
 void bypass_take(struct bypass *bypass);
-/* About once a second. */
-void bypass_tick(struct bypass *bypass, struct log *log);
+/* About once a second, while workers run. Each time that the link is found to have come up, the
+ * first look among them, the network is told whose the addresses are: the link of a card is still
+ * down when its workers start. */
+void bypass_tick(struct bypass *bypass, const struct node *node);
 /* Harmless if nothing was started. All streams are destroyed. */
 void bypass_end(struct bypass *bypass);
 

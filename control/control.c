@@ -191,7 +191,7 @@ static void housekeep(struct control *control)
         return;
     control->housekept_us = now_us;
     control->reopen_log = false;
-    bypass_tick(&control->bypass, control->log);
+    bypass_tick(&control->bypass, control->node);
     control_watch(control);
     int result = log_refresh(control->log);
 

@@ -110,6 +110,8 @@ struct stream_driver {
     int (*unlisten)(struct stream *stream, uint32_t listener_id);
     /* Keepalive of connections accepted on ports from now on. NULL as above: sockets inherit it. */
     void (*set_keepalive)(struct stream *stream, unsigned keepalive_s);
+    /* Tells the network whose the addresses of a port of the driver's own are. NULL as above. */
+    void (*announce)(struct stream *stream);
     /* Takes over a connected socket; STREAM_ACCEPTED follows at a later poll. Closes fd on
      * failure. */
     int (*adopt)(struct stream *stream, int fd, uint32_t listener_id);

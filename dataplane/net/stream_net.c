@@ -220,6 +220,14 @@ static void sn_notify_drained(struct stream *base, struct stream_conn *conn)
         net_notify_drained(stream->net, net_stream_conn(conn));
 }
 
+static void sn_announce(struct stream *base)
+{
+    struct sn_stream *stream = sn_of(base);
+
+    if (stream->net != NULL)
+        net_announce(stream->net);
+}
+
 static void sn_set_keepalive(struct stream *base, unsigned keepalive_s)
 {
     struct sn_stream *stream = sn_of(base);
@@ -638,6 +646,7 @@ const struct stream_driver stream_net = {
     .listen_port = sn_listen_port,
     .unlisten = sn_unlisten,
     .set_keepalive = sn_set_keepalive,
+    .announce = sn_announce,
     .adopt = sn_adopt,
     .poll = sn_poll,
     .wake = sn_wake,
