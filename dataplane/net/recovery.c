@@ -697,12 +697,10 @@ void recovery_save(const struct recovery *recovery, struct recovery_rest *rest)
         .una = recovery->una,
         .cwnd = congestion->cwnd,
         .ssthresh = congestion->ssthresh,
-        .before_cwnd = congestion->before_cwnd,
         .w_max = congestion->ops == &congestion_newreno ? congestion->newreno.acked
                                                         : congestion->cubic.w_max,
         .srtt_x8_us = recovery->rtt.srtt_x8_us,
         .var_x4_us = recovery->rtt.var_x4_us,
-        .base_us = recovery->rtt.base_us,
         .min_us = recovery->rtt.min_us,
         .backoff = recovery->rtt.backoff,
         .mss = (uint16_t)congestion->mss,
@@ -711,6 +709,8 @@ void recovery_save(const struct recovery *recovery, struct recovery_rest *rest)
         .reo_persist = recovery->reo_persist,
         .sack = recovery->sack,
         .reordering = recovery->reordering,
+        .syn_was_lost =
+            rtt_smoothed_us(&recovery->rtt) == 0 && recovery->rtt.base_us == RTT_RTO_LOST_SYN_US,
     };
 }
 
@@ -722,13 +722,14 @@ void recovery_restore(struct recovery *recovery, const struct congestion_ops *op
     struct rtt rtt = {
         .srtt_x8_us = rest->srtt_x8_us,
         .var_x4_us = rest->var_x4_us,
-        .base_us = rest->base_us,
+        .base_us = rest->syn_was_lost ? RTT_RTO_LOST_SYN_US : RTT_RTO_FIRST_US,
         .min_us = rest->min_us,
         .young_us = rest->min_us,
         .window_ms = (uint32_t)now_ms,
         .backoff = rest->backoff,
     };
 
+    rtt_set_base(&rtt);
     recovery_init(recovery, ops, rest->una, rest->mss, rest->sack, false, &rtt);
     if (rest->last_sent_ms != 0)
         recovery->last_sent_us =
@@ -739,12 +740,15 @@ void recovery_restore(struct recovery *recovery, const struct congestion_ops *op
     recovery->reordering = rest->reordering;
     congestion->cwnd = rest->cwnd;
     congestion->ssthresh = rest->ssthresh;
-    congestion->before_cwnd = rest->before_cwnd;
+    congestion->before_cwnd = rest->cwnd;
     congestion->before_ssthresh = rest->ssthresh;
-    if (ops == &congestion_newreno)
+    if (ops == &congestion_newreno) {
         congestion->newreno.acked = rest->w_max;
-    else
-        congestion->cubic.w_max = congestion->cubic.w_max_before = rest->w_max;
+        return;
+    }
+    congestion->cubic.w_max = congestion->cubic.w_max_before = rest->w_max;
+    if (rest->w_max > rest->cwnd)
+        congestion->before_cwnd = rest->w_max;
 }
 
 const char *recovery_check(const struct recovery *recovery, const struct packet *queue)

@@ -109,14 +109,15 @@ struct recovery {
 struct recovery_rest {
     uint32_t last_sent_ms; /* 0: never */
     uint32_t una;
-    uint32_t cwnd, ssthresh, before_cwnd;
-    uint32_t w_max; /* CUBIC's; NewReno's bytes towards a segment */
-    uint32_t srtt_x8_us, var_x4_us, base_us, min_us; /* struct rtt's */
+    uint32_t cwnd, ssthresh;
+    uint32_t w_max;                         /* CUBIC's; NewReno's bytes towards a segment */
+    uint32_t srtt_x8_us, var_x4_us, min_us; /* struct rtt's */
     uint16_t mss;
     uint16_t credit;
     uint8_t reo_mult, reo_persist, backoff;
     bool sack : 1;
     bool reordering : 1;
+    bool syn_was_lost : 1; /* and there is no sample yet */
 };
 
 /* One acceptable acknowledgment: una <= ack <= nxt (the caller has answered others by RFC 9293
@@ -236,7 +237,8 @@ void recovery_rest(struct recovery *recovery);
 bool recovery_may_rest(const struct recovery *recovery, uint64_t now_us);
 void recovery_save(const struct recovery *recovery, struct recovery_rest *rest);
 /* A new stretch of CUBIC's congestion avoidance begins, from the same window, and the least round
- * trip is as if just seen. */
+ * trip is as if just seen. The window before the last event, which the slope of CUBIC's estimate
+ * depends on, is taken to be w_max. */
 void recovery_restore(struct recovery *recovery, const struct congestion_ops *ops,
                       const struct recovery_rest *rest, uint64_t now_us);
 

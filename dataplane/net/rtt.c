@@ -29,10 +29,16 @@ static void rtt_minimum(struct rtt *rtt, uint32_t sample_us, uint64_t now_us)
         rtt->min_us = sample_us;
 }
 
+void rtt_set_base(struct rtt *rtt)
+{
+    uint32_t spread_us = rtt->var_x4_us > RTT_CLOCK_US ? rtt->var_x4_us : RTT_CLOCK_US;
+
+    if (rtt->srtt_x8_us != 0)
+        rtt->base_us = rtt->srtt_x8_us / 8 + spread_us;
+}
+
 void rtt_sample(struct rtt *rtt, uint32_t sample_us, uint64_t now_us)
 {
-    uint32_t spread_us;
-
     if (sample_us == 0)
         sample_us = 1;
     if (sample_us > RTT_SAMPLE_MAX_US)
@@ -47,8 +53,7 @@ void rtt_sample(struct rtt *rtt, uint32_t sample_us, uint64_t now_us)
         rtt->var_x4_us += (uint32_t)(error_us < 0 ? -error_us : error_us) - rtt->var_x4_us / 4;
         rtt->srtt_x8_us += (uint32_t)error_us;
     }
-    spread_us = rtt->var_x4_us > RTT_CLOCK_US ? rtt->var_x4_us : RTT_CLOCK_US;
-    rtt->base_us = rtt->srtt_x8_us / 8 + spread_us;
+    rtt_set_base(rtt);
     rtt->backoff = 0;
 }
 

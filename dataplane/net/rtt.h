@@ -33,6 +33,8 @@ void rtt_init(struct rtt *rtt);
 /* RFC 6298 sections 2.2 and 2.3. Of a segment that was sent twice no sample may be taken (section
  * 3, Karn) unless a timestamp tells which one was answered. Ends the back-off. */
 void rtt_sample(struct rtt *rtt, uint32_t sample_us, uint64_t now_us);
+/* Works out base_us anew, if there has been a sample; it holds nothing that the others do not. */
+void rtt_set_base(struct rtt *rtt);
 /* Section 5.5: the timer has expired. */
 void rtt_back_off(struct rtt *rtt);
 /* Section 5.7: the handshake is over and its SYN or SYN-ACK had been sent again. Call it before the

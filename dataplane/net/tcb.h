@@ -126,6 +126,6 @@ struct net_conn {
     };
 };
 
-_Static_assert(sizeof(struct net_conn) <= 224, "memory of an idle connection");
+_Static_assert(sizeof(struct net_conn) <= 216, "memory of an idle connection");
 
 #endif

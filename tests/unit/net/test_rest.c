@@ -144,15 +144,30 @@ Test(rest, what_losses_have_taught_is_kept)
     cr_assert_eq(recovery->congestion.cwnd, before.congestion.cwnd);
     cr_assert_eq(recovery->congestion.ssthresh, before.congestion.ssthresh);
     cr_assert_eq(recovery->congestion.cubic.w_max, before.congestion.cubic.w_max);
-    cr_assert_eq(recovery->congestion.before_cwnd, before.congestion.before_cwnd);
+    cr_assert_eq(recovery->congestion.before_cwnd, recovery->congestion.cwnd);
     cr_assert_eq(recovery->reo_mult, 3);
     cr_assert_eq(recovery->reo_persist, 5);
     cr_assert_eq(recovery->credit, 77);
     cr_assert(recovery->reordering && recovery->sack);
     cr_assert_eq(rtt_timeout_us(&recovery->rtt), rtt_timeout_us(&before.rtt));
+    cr_assert_eq(recovery->rtt.base_us, before.rtt.base_us);
     cr_assert_eq(recovery->rtt.min_us, before.rtt.min_us);
     cr_assert_leq(before.last_sent_us - recovery->last_sent_us, 1000);
     cr_assert_null(recovery_check(recovery, NULL));
     recovery_room(recovery, net->now_us);
     cr_assert_eq(recovery->congestion.cwnd, congestion_initial_window(MSS));
+}
+
+/* RFC 6298 section 5.7: three seconds until the first sample. */
+Test(rest, a_lost_syn_is_not_forgotten)
+{
+    struct net_conn *conn = established(3);
+    struct rtt rtt;
+
+    rtt_init(&rtt);
+    rtt_syn_was_lost(&rtt);
+    conn->busy->recovery.rtt = rtt;
+    cr_assert(rest_try(net, conn));
+    conn_wake(net, conn);
+    cr_assert_eq(rtt_timeout_us(&conn->busy->recovery.rtt), RTT_RTO_LOST_SYN_US);
 }
