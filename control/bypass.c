@@ -86,6 +86,9 @@ static int steer_ports(struct bypass *bypass, const struct config *config, unsig
     if (config->per_core_endpoints != 0 && config->port != 0) {
         ports.first = (uint16_t)listeners_core_base(config);
         ports.count = workers;
+        if (bypass->steering != NULL && bypass->core_base != 0 && bypass->core_base != ports.first)
+            steer_ports_moved(bypass->steering, bypass->core_base);
+        bypass->core_base = ports.first;
     }
     families(config, &ports);
     if (bypass->steering != NULL)

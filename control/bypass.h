@@ -21,6 +21,7 @@ struct bypass {
     struct dpdk *dpdk;
     struct dpdk_port *port;
     struct steer_group *steering; /* of frames between queues; NULL: there is one */
+    uint16_t core_base;           /* port of worker 0 that the card was last told of; 0: none */
     bool table_seen;              /* the card's redirection table has been read */
     struct kernel_side kernel;    /* dpdk-kernel-path; else closed */
     bool link_up;                 /* at the last look */

@@ -48,6 +48,7 @@ struct steer_group {
     unsigned workers, count; /* count: of those with a queue, who alone are in the group */
     bool core_ports;
     _Atomic bool by_card, passes_on;
+    _Atomic uint16_t former;           /* first of the workers' ports of before; 0: none */
     struct steer_ring *_Atomic *rings; /* [from * count + to] */
     struct steered *ports;
     /* By flow: who has the connection, plus one, below other bits of the flow's hash. A wrong one
@@ -117,14 +118,17 @@ static bool find_tcp(const struct packet *packet, struct place *place)
 }
 
 /* Which worker a frame is for; `self` unless it is for another's own port. */
-static unsigned owner(const struct steered *port, const struct packet *packet, int64_t base)
+static unsigned owner(const struct steered *port, const struct packet *packet, int64_t base,
+                      uint16_t former)
 {
     const struct steer_group *group = port->group;
     struct place place;
 
     if (!find_tcp(packet, &place))
         return port->index;
-    int64_t worker = wire_get16(packet->data + place.tcp + 2) - base;
+    int64_t tcp_port = wire_get16(packet->data + place.tcp + 2), worker = tcp_port - base;
+    if (former != 0 && (worker < 0 || worker >= (int64_t)group->workers))
+        worker = tcp_port - former;
     if (worker < 0 || worker >= (int64_t)group->workers)
         return port->index;
     return worker < (int64_t)group->count ? (unsigned)worker : (unsigned)(worker % group->count);
@@ -310,10 +314,11 @@ static void found(struct packet_port *queue, const struct packet *packet)
 static unsigned sort(struct steered *port, struct packet **packets, unsigned from, unsigned end)
 {
     int64_t first = core_base(port->group->config);
+    uint16_t former = atomic_load_explicit(&port->group->former, memory_order_relaxed);
     unsigned kept = from;
 
     for (unsigned i = from; i < end; i++) {
-        unsigned to = owner(port, packets[i], first);
+        unsigned to = owner(port, packets[i], first, former);
         if (to == port->index) {
             packets[kept++] = packets[i];
             continue;
@@ -333,7 +338,9 @@ static unsigned receive(struct packet_port *queue, struct packet **packets, unsi
     unsigned end = taken + port->own->receive(queue, packets + taken, max - taken);
 
     port->walks = 0;
-    if (!group->core_ports || atomic_load_explicit(&group->by_card, memory_order_relaxed))
+    /* The card has no rules for the ports of before. */
+    if (!group->core_ports || (atomic_load_explicit(&group->by_card, memory_order_relaxed) &&
+                               atomic_load_explicit(&group->former, memory_order_relaxed) == 0))
         return end;
     return sort(port, packets, taken, end);
 }
@@ -406,6 +413,11 @@ void steer_port(struct steer_group *group, unsigned index, struct packet_port *q
 void steer_by_card(struct steer_group *group, bool does)
 {
     atomic_store_explicit(&group->by_card, does, memory_order_relaxed);
+}
+
+void steer_ports_moved(struct steer_group *group, uint16_t base)
+{
+    atomic_store_explicit(&group->former, base, memory_order_relaxed);
 }
 
 void steer_table_changed(struct steer_group *group)

@@ -13,8 +13,8 @@
  *            served by worker k modulo the number of queues.
  * Ownership: the caller owns group and queue pairs; the ports live in the group.
  * Threading: each steered port is its worker's; the group is made and destroyed while no worker
- *            runs; steer_by_card and steer_table_changed: any thread. Counters have one writer and
- *            relaxed readers.
+ *            runs; steer_by_card, steer_ports_moved and steer_table_changed: any thread. Counters
+ *            have one writer and relaxed readers.
  * Errors:    a full ring or no memory for one drops the frame as a full queue of the NIC would, and
  *            counts it.
  * Limits:    STEER_RING frames under way between two workers, half of them segments passed on;
@@ -59,6 +59,9 @@ void steer_port(struct steer_group *group, unsigned index, struct packet_port *q
 
 /* Whether the card brings the frames for each worker's port to its queue: then nobody looks. */
 void steer_by_card(struct steer_group *group, bool does);
+/* The workers' ports are others now; those from `base` on were theirs before, and their connections
+ * go on. Only the last such ones are known. */
+void steer_ports_moved(struct steer_group *group, uint16_t base);
 /* The card spreads flows otherwise than before, or may do so at any time without being seen. */
 void steer_table_changed(struct steer_group *group);
 bool steer_passes_on(const struct steer_group *group);

@@ -2,7 +2,7 @@
 """Fewer queues than workers: those without one own slots and serve them for the others. And a queue
 each, where every worker's port is reached by whichever queue its frames come to.
 
-    queues.py --server build/polluxd [--drivers af_packet,af_xdp,af_packet_each] [--only TEXT]
+    queues.py --server build/polluxd [--drivers af_packet,af_packet_each,...] [--only TEXT]
 
 Needs root (for namespaces of its own). The last line reads "N passed, N failed"; the exit status is 0
 only if nothing failed.
@@ -21,7 +21,7 @@ import traceback
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from kernel_path import SECONDS, attempt  # noqa: E402
+from kernel_path import SECONDS, attempt, only_for_polluxd  # noqa: E402
 from run import Client, Results, equal  # noqa: E402
 from topology import PORT, SERVER, Network, Server  # noqa: E402
 
@@ -155,14 +155,17 @@ OPTIONS = ["--workers", str(WORKERS), "--per-core-endpoints", "yes",
 
 
 def run_driver(driver, arguments, folder, results):
-    each = driver == "af_packet_each"
+    each = driver.startswith("af_packet_each")
+    options = OPTIONS + (["--dpdk-kernel-path", "yes"] if driver.endswith("_kernel") else [])
     network, server = Network("af_packet" if each else driver), None
     network.folder, network.control = folder, "cubic"
     if driver == "af_packet":  # a veth pair has one queue for AF_XDP anyway
         network.port_spec = lambda: "net_af_packet0,iface=s0,qpairs=1"
     started = time.monotonic()
     try:
-        server = network.polluxd = Server(arguments.server, network, folder, OPTIONS)
+        if driver.endswith("_kernel"):
+            only_for_polluxd(network)
+        server = network.polluxd = Server(arguments.server, network, folder, options)
         for case in CASES_EACH if each else CASES:
             attempt(results, arguments, f"{driver}: {case.__name__.replace('_', ' ')}", case, network)
         equal(server.end(), 0, "exit status")
@@ -180,7 +183,7 @@ def run_driver(driver, arguments, folder, results):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--server", required=True)
-    parser.add_argument("--drivers", default="af_packet,af_xdp,af_packet_each")
+    parser.add_argument("--drivers", default="af_packet,af_xdp,af_packet_each,af_packet_each_kernel")
     parser.add_argument("--only", default="")
     arguments = parser.parse_args()
     arguments.server = os.path.abspath(arguments.server)

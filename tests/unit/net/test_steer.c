@@ -227,6 +227,15 @@ Test(steer, the_ports_follow_the_common_one)
     arrive(world, 0, "10.9.0.1", 8003, 1);
     cr_assert_eq(take(world, 0, &seq), 0);
     cr_assert_eq(take(world, 2, &seq), 1);
+    arrive(world, 0, "10.9.0.1", BASE + 2, 2);
+    cr_assert_eq(take(world, 0, &seq), 1, "nobody knows of those before");
+    steer_ports_moved(world->group, BASE);
+    for (unsigned by_card = 0; by_card < 2; by_card++) {
+        steer_by_card(world->group, by_card);
+        arrive(world, 0, "10.9.0.1", BASE + 2, 3);
+        cr_assert_eq(take(world, 0, &seq), 0, "its connections go on");
+        cr_assert_eq(take(world, 2, &seq), 1);
+    }
     end(world);
 }
 
