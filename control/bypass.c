@@ -282,18 +282,13 @@ static void announce(void *runner, struct task *task)
 
 static void look_at_link(struct bypass *bypass, const struct node *node)
 {
-    struct dpdk_port_info info;
     struct dpdk_link link;
     bool was_up = bypass->link_up;
 
     dpdk_port_link(bypass->port, &link);
     bypass->link_up = link.up;
-    if (link.up == was_up)
-        return;
-    dpdk_port_info(bypass->port, &info);
-    log_write(node->log, LOG_LEVEL_NOTICE, "Port %s: the link is %s", info.name,
-              link.up ? "up" : "down");
-    if (link.up && !atomic_exchange_explicit(&bypass->announcing, true, memory_order_acquire)) {
+    if (link.up && !was_up &&
+        !atomic_exchange_explicit(&bypass->announcing, true, memory_order_acquire)) {
         bypass->announce.run = announce;
         worker_post(node->workers[0], &bypass->announce);
     }

@@ -204,13 +204,13 @@ def a_server_asleep_hears_of_a_new_peer(arguments, folder):
         for _ in range(5):
             peer_works(arguments, server)
             nothing_is_left(arguments, server, 0)
-            server.await_true(lambda: server.text().count("the link is down") ==
-                              server.text().count("the link is up"), "its end is noticed")
+            server.await_true(lambda: server.text().count(": link down\n") ==
+                              server.text().count(": link up"), "its end is noticed")
             spent = cpu_seconds(server)
             time.sleep(1)  # what is measured: what an idle second costs
             equal(cpu_seconds(server) - spent < 0.5, True, "the worker sleeps")
         peer_works(arguments, server, rate=100, seconds=3, clients=1, requests=0)
-        equal("the link is up" in server.text(), True, "the log tells of a peer that stays")
+        equal(": link up" in server.text(), True, "the log tells of a peer that stays")
         equal(server.end(), 0, "exit status")
     finally:
         server.stop()
