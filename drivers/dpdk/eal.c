@@ -383,10 +383,21 @@ static bool park_interrupts(struct dpdk *dpdk)
     return false;
 }
 
+static bool memif_alone(const struct dpdk *dpdk)
+{
+    for (unsigned i = 0; i < DPDK_PORTS_MAX; i++)
+        if (dpdk->ports[i] != NULL && strcmp(dpdk->ports[i]->spec.driver, "net_memif") != 0)
+            return false;
+    return true;
+}
+
 void dpdk_stop(struct dpdk *dpdk)
 {
     if (dpdk == NULL)
         return;
+    /* A memif peer that goes while its port closes is freed twice: by us, and on the interrupt
+     * thread. Drivers of cards, though, may wait for an interrupt to close. */
+    bool parked = memif_alone(dpdk) && park_interrupts(dpdk);
     for (unsigned i = 0; i < DPDK_PORTS_MAX; i++)
         if (dpdk->ports[i] != NULL)
             dpdk_port_close(dpdk->ports[i]);
@@ -394,7 +405,7 @@ void dpdk_stop(struct dpdk *dpdk)
     /* No rte_eal_cleanup(): it frees and unmaps what EAL's interrupt thread still reads, for in
      * 22.11 nobody ends that thread, and a port that closes has just woken it. The ports are closed
      * and nothing of ours is in files, so the end of the process gives the rest back. */
-    if (!park_interrupts(dpdk))
+    if (!parked && !park_interrupts(dpdk))
         return; /* what it may still use stays, too */
     rte_openlog_stream(NULL);
     fclose(dpdk->stream);
