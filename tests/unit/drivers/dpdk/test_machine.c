@@ -153,6 +153,24 @@ Test(dpdk_machine, virtual_devices_name_what_they_lack)
     cr_expect_eq(check("net_null0", error), 0);
 }
 
+Test(dpdk_machine, queues_that_a_port_can_ask_for)
+{
+    struct dpdk_spec spec;
+    char error[DPDK_ERROR_MAX];
+
+    cr_assert_eq(dpdk_spec_parse("net_af_packet0,iface=lo", &spec, error), 0);
+    cr_expect_eq(machine_queues(&spec, 4), 4, "sockets, as many as wanted");
+    cr_assert_eq(dpdk_spec_parse("net_af_xdp0,iface=lo", &spec, error), 0);
+    cr_expect_eq(machine_queues(&spec, 4), 1, "lo counts no channels");
+    cr_assert_eq(dpdk_spec_parse("net_af_xdp0,iface=lo,start_queue=7", &spec, error), 0);
+    cr_expect_eq(machine_queues(&spec, 4), 1, "never none: the driver says why");
+    cr_assert_eq(dpdk_spec_parse("0000:03:00.0", &spec, error), 0);
+    cr_expect_eq(machine_queues(&spec, 4), 4, "the card tells once it is open");
+    cr_expect_str_eq(dpdk_queues_remedy("net_af_xdp"), "ethtool -L INTERFACE combined N");
+    cr_expect_str_eq(dpdk_queues_remedy("net_virtio"), "queues=N of the hypervisor's device");
+    cr_expect_str_eq(dpdk_queues_remedy("net_nosuch"), "a device that has them");
+}
+
 /* A socket file that nobody listens on any more. */
 static void make_stale_socket(const char *path, int *fd)
 {
