@@ -399,8 +399,9 @@ Test(batch, half_commands_of_several_connections_do_not_mix)
         size_t part = sizeof many - 1 - sent[0] < 7 ? sizeof many - 1 - sent[0] : 7;
         peer_add_raw(peer, many + sent[0], part);
         sent[0] += part;
-        peer_add_raw(other, ping + sent[1], 3);
-        sent[1] = (sent[1] + 3) % (sizeof ping - 1);
+        part = sizeof ping - 1 - sent[1] < 3 ? sizeof ping - 1 - sent[1] : 3;
+        peer_add_raw(other, ping + sent[1], part);
+        sent[1] = (sent[1] + part) % (sizeof ping - 1);
         peer_flush(peer);
         peer_flush(other);
         harness_idle(h);
