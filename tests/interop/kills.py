@@ -37,6 +37,14 @@ def files():
             for name in names}
 
 
+def no_files_since(before):
+    """Others start and end on this machine too: only what stays is ours."""
+    deadline = time.monotonic() + SECONDS
+    while files() - before:
+        equal(time.monotonic() < deadline, True, f"files left: {sorted(files() - before)[:5]}")
+        time.sleep(0.1)  # between two looks
+
+
 def free_hugepages():
     with open("/proc/meminfo", encoding="ascii") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("HugePages_Free"))
@@ -119,11 +127,7 @@ def killed_it_leaves_no_files(network):
     before = files()
     for _ in range(network.kills):
         kill_in_mid_load(network)
-    # Others start and end on this machine too: only what stays is ours.
-    deadline = time.monotonic() + SECONDS
-    while files() - before:
-        equal(time.monotonic() < deadline, True, f"files left: {sorted(files() - before)[:5]}")
-        time.sleep(0.1)  # between two looks
+    no_files_since(before)
 
 
 def the_next_one_finds_all_it_needs(network):
@@ -151,7 +155,7 @@ def ended_it_leaves_nothing(network):
     equal(server.end(), 0, "exit status")
     equal(interfaces(network), names, "interfaces")
     our_port_is_free(network)
-    equal(files() - before, set(), "files")
+    no_files_since(before)
     if network.driver == "af_xdp":
         equal(xdp_program(network), None, "XDP program")
 
