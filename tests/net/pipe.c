@@ -181,7 +181,8 @@ static bool send_frame(struct pipe_world *world, const struct pipe_case *wanted,
     world->sent_frames++;
     if (kind == FRAME_BAD)
         return fail(world, "side %u sent a malformed frame: %s", from, why);
-    if (kind == FRAME_TCP && !world->aborted) {
+    /* A second connection begins where the first one did: judge() says whether it may be. */
+    if (kind == FRAME_TCP && !world->aborted && world->hosts[0].conns_count < 2) {
         const char *wrong = watch(world, from, &segment);
 
         if (wrong != NULL)
@@ -397,8 +398,11 @@ static bool step(struct pipe_world *world, const struct pipe_case *wanted)
 
 static bool over(const struct pipe_world *world)
 {
-    return world->conns[1]->closed && (world->conns[0] == NULL || world->conns[0]->closed) &&
-           world->hosts[0].conns_count <= 1;
+    for (unsigned i = 0; i < world->hosts[0].conns_count; i++) {
+        if (!world->hosts[0].conns[i].closed)
+            return false;
+    }
+    return world->conns[1]->closed;
 }
 
 static uint64_t progress(const struct pipe_world *world)
@@ -428,6 +432,10 @@ static bool judge(struct pipe_world *world, const struct pipe_case *wanted)
         return world->aborted || lossy || wanted->cookies ||
                fail(world, "no connection was accepted; the client's error is %d", client->error);
     }
+    /* A reset leaves no TIME-WAIT behind, and a cookie no memory of its use: a copy of its ACK that
+     * comes later opens a second connection, which the client's RST or silence ends. */
+    if (world->hosts[0].conns_count > 1 && !(wanted->cookies && (world->aborted || server->error)))
+        return fail(world, "one SYN opened %u connections", world->hosts[0].conns_count);
     for (unsigned side = 0; side < 2; side++) {
         const struct host_conn *conn = world->conns[side];
 
