@@ -162,12 +162,29 @@ static void reset_segment(struct net *net, struct net_conn *conn, const struct f
     }
 }
 
+/* Both sides may probe shut windows at the same time. If each takes the other's byte, each one's
+ * ACKs are numbered one byte too low for the other until one of them counts nonetheless
+ * (draft-gont-tcpm-tcp-seq-validation, "simultaneous window probes"). A guess has to be as exact as
+ * that of an RST. False: the connection is over. */
+static bool ack_of_our_probe(struct net *net, struct net_conn *conn, const struct frame *frame,
+                             const struct tcp_options *options)
+{
+    if ((conn->flags & CONN_PROBED) == 0 || frame->seq != conn->rcv_nxt - 1 ||
+        (frame->flags & (TCP_ACK | TCP_FIN)) != TCP_ACK || frame->payload_len > 1 ||
+        frame->ack != conn->busy->recovery.nxt + 1)
+        return true;
+    return tcp_ack_segment(net, conn, frame, options);
+}
+
 /* Whole segments from before or behind the window. */
-static void outside_window(struct net *net, struct net_conn *conn, const struct frame *frame)
+static void outside_window(struct net *net, struct net_conn *conn, const struct frame *frame,
+                           const struct tcp_options *options)
 {
     uint32_t end = frame->seq + frame->payload_len;
 
     net_count(&net->counters.rx_outside_window, 1);
+    if (!ack_of_our_probe(net, conn, frame, options))
+        return;
     if (frame_seg_len(frame) > 0 && !seq_after(end, conn->rcv_nxt) &&
         conn->rcv_nxt - frame->seq < 1u << 30) {
         /* Sent again because our ACK was lost, or was late: it decides the peer's recovery. */
@@ -290,7 +307,7 @@ static bool acceptable(struct net *net, struct net_conn *conn, const struct fram
     }
     if (!in_window(conn, frame)) {
         if ((frame->flags & TCP_RST) == 0)
-            outside_window(net, conn, frame);
+            outside_window(net, conn, frame, options);
         return false;
     }
     if (frame->flags & TCP_RST) {
