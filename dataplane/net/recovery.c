@@ -346,8 +346,11 @@ static void count_duplicates(struct recovery *recovery, struct packet *queue,
         return;
     if (recovery->dup_acks < UINT8_MAX)
         recovery->dup_acks++;
-    /* No more than what is out behind the missing one. */
-    if (recovery->dup_bytes + mss + queue->seg_len <= recovery->pipe_bytes + recovery->lost_bytes) {
+    /* No more than what is out behind the missing one, nor, while each of them lets another segment
+     * go, than what was out when the recovery began (RFC 5681 section 3.2, step 4): else made-up
+     * duplicates empty the whole queue into the path. */
+    if (recovery->dup_bytes + mss + queue->seg_len <= recovery->pipe_bytes + recovery->lost_bytes &&
+        (recovery->phase != RECOVERY_REPAIR || recovery->dup_bytes + mss <= recovery->prr_flight)) {
         recovery->dup_bytes += mss;
         found->bytes += mss;
     }
