@@ -16,6 +16,8 @@ struct holdings holdings_of_worker(const struct call *call, const struct keyspac
 {
     struct holdings holdings = {0};
 
+    if (call->session->port_worker != call->worker->index)
+        return holdings; /* its slots are not to be read from here */
     for (int32_t slot = keyspace_next_slot(keyspace, 0); slot >= 0;
          slot = slot + 1 < SLOTS ? keyspace_next_slot(keyspace, slot + 1) : -1) {
         if (node_owner(call->node, (uint32_t)slot) != call->worker->index ||

@@ -3,7 +3,8 @@
  * Ownership: plain values.
  * Threading: the worker that runs the call. Slots that it has lent at the moment are left out,
  *            unless the call itself has them.
- * Errors:    none. */
+ * Errors:    none. Where another worker runs the call than the port's (the port of a worker without a
+ *            queue) there is nothing: DBSIZE goes to the port's worker, INFO tells no keys. */
 #ifndef DATAPLANE_COMMANDS_HOLDINGS_H
 #define DATAPLANE_COMMANDS_HOLDINGS_H
 

@@ -243,10 +243,17 @@ void cmd_swapdb(struct call *call)
     reply_ok(call->reply);
 }
 
-/* No slot, but behind a transaction that holds all of them. */
+/* No slot, but behind a transaction that holds all of them; on the port of a worker without a queue,
+ * which another serves, at that worker. */
 int32_t slot_of_dbsize(struct call *call)
 {
-    (void)call;
+    const struct session *session = call->session;
+
+    if (!session->cluster || session->port_worker == call->worker->index)
+        return -1;
+    for (uint32_t slot = 0; slot < SLOTS; slot++)
+        if (node_owner(call->node, slot) == session->port_worker)
+            return (int32_t)slot;
     return -1;
 }
 

@@ -8,17 +8,22 @@ from harness.server import run_to_end
 from harness.slots import KeyNames
 
 
-def cli(server_or_port, *arguments, input_bytes=None, timeout_s=30.0):
-    port = getattr(server_or_port, "port", server_or_port)
-    status, output = run_to_end(["redis-cli", "-p", str(port), *map(str, arguments)],
+def place(server):
+    """Where a server, or the first of several endpoints, is found."""
+    port = server.ports[0] if isinstance(server, Endpoints) else server.port
+    return ["-h", server.host, "-p", str(port)]
+
+
+def cli(server, *arguments, input_bytes=None, timeout_s=30.0):
+    status, output = run_to_end(["redis-cli", *place(server), *map(str, arguments)],
                                 input_bytes=input_bytes, timeout_s=timeout_s)
     assert status == 0, f"redis-cli {arguments}: status {status}\n{output}"
     return output
 
 
-def benchmark(port, *arguments, timeout_s=60.0):
+def benchmark(server, *arguments, timeout_s=60.0):
     """Runs redis-benchmark quietly; returns {test name: requests per second}."""
-    status, output = run_to_end(["redis-benchmark", "-p", str(port), "-q", *map(str, arguments)],
+    status, output = run_to_end(["redis-benchmark", *place(server), "-q", *map(str, arguments)],
                                 timeout_s=timeout_s)
     assert status == 0, f"redis-benchmark {arguments}: status {status}\n{output}"
     assert "rror" not in output, output
@@ -55,7 +60,7 @@ def test_cli_pipe(t):
     output = cli(t.server, "--pipe", input_bytes=stream, timeout_s=60)
     assert f"errors: 0, replies: {count}" in output, output
     assert t.client().must("DBSIZE") == count
-    output = run_to_end(["redis-cli", "-p", str(t.server.port), "--pipe"],
+    output = run_to_end(["redis-cli", *place(t.server), "--pipe"],
                         input_bytes=encode("SET", "a") + encode("SET", "b", 1) + encode("NOSUCH"))
     assert "errors: 2, replies: 3" in output[1], output
 
@@ -88,24 +93,24 @@ def test_cli_follows_redirections(t):
     keys = KeyNames("follow:").spread(12, t.workers)
     commands = "".join(f"SET {key} {key}-value\n" for key in keys)
     commands += "".join(f"GET {key}\n" for key in keys)
-    output = cli(points.ports[0], "-c", input_bytes=commands.encode())
+    output = cli(points, "-c", input_bytes=commands.encode())
     lines = [line for line in output.splitlines() if not line.startswith("->")]
     assert lines == ["OK"] * 12 + [f"{key}-value" for key in keys], output
-    output = cli(points.ports[0], "-c", "--scan", "--pattern", "nosuch*")
+    output = cli(points, "-c", "--scan", "--pattern", "nosuch*")
     assert output == "", output
     # Without -c the redirection is an error.
-    assert "MOVED" in cli(points.ports[0], "GET", keys[1])
+    assert "MOVED" in cli(points, "GET", keys[1])
     points.stop()
 
 
 @case(workers=(1, 2, 4), drivers="each")
 def test_benchmark(t):
     requests = 20_000 if t.quick else 100_000
-    rates = benchmark(t.server.port, "-t", "ping,set,get,incr,mset", "-n", requests, "-c", 50,
+    rates = benchmark(t.server, "-t", "ping,set,get,incr,mset", "-n", requests, "-c", 50,
                       "-r", 100_000)
     assert len(rates) == 6, rates
     t.note(", ".join(f"{name} {rate:.0f}" for name, rate in rates.items()))
-    rates = benchmark(t.server.port, "-t", "set,get,incr,mset", "-n", requests * 2, "-P", 16,
+    rates = benchmark(t.server, "-t", "set,get,incr,mset", "-n", requests * 2, "-P", 16,
                       "-r", 100_000, "-d", 64)
     assert len(rates) == 4, rates
     t.note("pipelined " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items()))
@@ -114,10 +119,10 @@ def test_benchmark(t):
 @case(workers=(4,))
 def test_benchmark_with_threads_and_keepalive_off(t):
     requests = 5000 if t.quick else 20_000
-    benchmark(t.server.port, "-t", "set,get", "-n", requests, "--threads", 2, "-r", 1000)
-    benchmark(t.server.port, "-t", "set,get", "-n", requests, "-k", 0)
-    benchmark(t.server.port, "-n", requests, "-3", "SET", "__rand_int__", "value")
-    benchmark(t.server.port, "-n", requests, "-r", 100_000, "-P", 50, "MGET", "k:__rand_int__",
+    benchmark(t.server, "-t", "set,get", "-n", requests, "--threads", 2, "-r", 1000)
+    benchmark(t.server, "-t", "set,get", "-n", requests, "-k", 0)
+    benchmark(t.server, "-n", requests, "-3", "SET", "__rand_int__", "value")
+    benchmark(t.server, "-n", requests, "-r", 100_000, "-P", 50, "MGET", "k:__rand_int__",
               "l:__rand_int__", "m:__rand_int__")
 
 
@@ -127,7 +132,7 @@ def test_benchmark_cluster(t):
     requests = 20_000 if t.quick else 100_000
     for extra in ((), ("-P", 16)):
         status, output = run_to_end(
-            ["redis-benchmark", "-p", str(points.ports[0]), "--cluster", "-q", "-t",
+            ["redis-benchmark", *place(points), "--cluster", "-q", "-t",
              "set,get,incr,mset", "-n", str(requests), "-r", "100000", *map(str, extra)],
             timeout_s=60)
         assert status == 0, output

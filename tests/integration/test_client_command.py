@@ -32,7 +32,7 @@ def test_list_and_info(t):
     for number, conn in enumerate(conns):
         row = rows[f"name-{number}"]
         host, port = conn.sock.getsockname()
-        assert row["addr"] == f"{host}:{port}" and row["laddr"] == f"127.0.0.1:{server.port}"
+        assert row["addr"] == f"{host}:{port}" and row["laddr"] == f"{server.host}:{server.port}"
         assert row["id"] == str(ids[number]) and row["db"] == str(number) and row["flags"] == "N"
         assert row["user"] == "default" and row["resp"] == "2" and row["multi"] == "-1"
         mine = fields_of(conn.must("CLIENT", "INFO"))
@@ -151,7 +151,7 @@ def test_kill_filters(t):
     assert control.must("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") == 5
     all_closed(conns)
     conns, ids = victims(5)
-    assert control.must("CLIENT", "KILL", "LADDR", f"127.0.0.1:{server.port}") == 5
+    assert control.must("CLIENT", "KILL", "LADDR", f"{server.host}:{server.port}") == 5
     all_closed(conns)
     conns, ids = victims(5)
     assert control.must("CLIENT", "KILL", "USER", "default", "ID", ids[2]) == 1

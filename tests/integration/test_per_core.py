@@ -19,7 +19,7 @@ class Fixture:
         self.points = Endpoints(t, owners or t.workers)
         self.conns = []
         for port in self.points.ports:
-            conn = Conn(("127.0.0.1", port))
+            conn = Conn((self.points.host, port))
             t.cleanup(conn.close)
             self.conns.append(conn)
         self.count = len(self.conns)
@@ -29,7 +29,7 @@ class Fixture:
         return self.names.in_range(*range_of(owner, self.count))
 
     def moved(self, key, owner):
-        return f"MOVED {slot_of(key)} 127.0.0.1:{self.points.ports[owner]}".encode()
+        return f"MOVED {slot_of(key)} {self.points.host}:{self.points.ports[owner]}".encode()
 
 
 @case(workers=(2, 4), drivers="each")
@@ -119,7 +119,7 @@ def test_cluster_information(t):
         assert pairs(conn.must("HELLO"))[b"mode"] == b"cluster"
 
         slots = sorted(conn.must("CLUSTER", "SLOTS"))
-        wanted = [[*range_of(k, f.count), b"127.0.0.1", f.points.ports[k], ids[k]]
+        wanted = [[*range_of(k, f.count), f.points.host.encode(), f.points.ports[k], ids[k]]
                   for k in range(f.count)]
         assert [row[:2] + row[2][:3] for row in slots] == wanted, slots
 
@@ -130,7 +130,7 @@ def test_cluster_information(t):
             assert ranges == list(range_of(k, f.count)) and len(nodes) == 1, found
             node = nodes[0]
             assert node[b"id"] == ids[k] and node[b"port"] == f.points.ports[k], node
-            assert node[b"ip"] == b"127.0.0.1" and node[b"role"] == b"master", node
+            assert node[b"ip"] == f.points.host.encode() and node[b"role"] == b"master", node
             assert node[b"health"] == b"online" and b"endpoint" in node, node
             assert b"replication-offset" in node, node
 
@@ -138,7 +138,7 @@ def test_cluster_information(t):
         assert len(lines) == f.count, lines
         for line in lines:
             k = ids.index(line[0])
-            assert line[1].startswith(f"127.0.0.1:{f.points.ports[k]}@".encode()), line
+            assert line[1].startswith(f"{f.points.host}:{f.points.ports[k]}@".encode()), line
             assert line[2] == (b"myself,master" if k == owner else b"master"), line
             assert line[3] == b"-" and line[7] == b"connected", line
             assert line[8:] == [b"%d-%d" % range_of(k, f.count)], line
@@ -217,7 +217,7 @@ def test_each_port_counts_its_own_keys(t):
 @case(workers=(2, 4), pollux=True)
 def test_common_port_forwards_everything(t):
     f = Fixture(t)
-    common = Conn(("127.0.0.1", f.points.common))
+    common = Conn((f.points.host, f.points.common))
     t.cleanup(common.close)
     keys = [f.key_of(owner) for owner in range(f.count) for _ in range(5)]
     assert common.must("MSET", *[item for key in keys for item in (key, "x")]) == b"OK"
@@ -235,7 +235,7 @@ def test_common_port_forwards_everything(t):
 @case(workers=(2, 4), pollux=True)
 def test_ports_follow_moved_slots(t):
     f = Fixture(t)
-    common = Conn(("127.0.0.1", f.points.common))
+    common = Conn((f.points.host, f.points.common))
     t.cleanup(common.close)
     key = f.key_of(0)
     slot = slot_of(key)
@@ -263,7 +263,7 @@ def follow(points, key, command, conns, start):
     at = start
     for hops in range(50):
         if at not in conns:
-            conns[at] = Conn(("127.0.0.1", at))
+            conns[at] = Conn((points.host, at))
         reply = conns[at](*command)
         if not isinstance(reply, Err) or not reply.startswith(b"MOVED "):
             return reply, at, hops
@@ -281,7 +281,7 @@ def test_nothing_is_lost_while_slots_move(t):
     crew = Crew(t.seed)
 
     def move(crew, rng, _):
-        with Conn(("127.0.0.1", f.points.common)) as conn:
+        with Conn((f.points.host, f.points.common)) as conn:
             while crew.going():
                 conn.must("POLLUX", "MOVE-SLOT", slot_of(rng.choice(keys)), rng.randrange(f.count))
                 crew.count("moves")

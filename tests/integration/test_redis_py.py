@@ -25,7 +25,7 @@ def protocols():
 def plain(server, protocol=2, **options):
     if protocol != 2:
         options["protocol"] = protocol
-    return redis.Redis(host="127.0.0.1", port=server.port, decode_responses=True, **options)
+    return redis.Redis(host=server.host, port=server.port, decode_responses=True, **options)
 
 
 @case(workers=(1, 4), drivers="each")
@@ -101,7 +101,7 @@ def test_monitor_and_pool(t):
         with plain(t.server) as other:
             other.set("seen", 1)
         assert monitor.next_command()["command"] == "SET seen 1"
-    pool = redis.BlockingConnectionPool(host="127.0.0.1", port=t.server.port, max_connections=5)
+    pool = redis.BlockingConnectionPool(host=t.server.host, port=t.server.port, max_connections=5)
     crew = Crew(t.seed)
 
     def use(crew, _rng, _number):
@@ -122,13 +122,13 @@ def test_unix_socket_and_password(t):
     server = t.start({"unixsocket": path, "requirepass": "secret"}, protocol_password="secret")
     with redis.Redis(unix_socket_path=path, password="secret", db=3) as client:
         assert client.set("a", 1) and client.dbsize() == 1
-    with redis.Redis(host="127.0.0.1", port=server.port, password="wrong") as client:
+    with redis.Redis(host=server.host, port=server.port, password="wrong") as client:
         try:
             client.ping()
             raise AssertionError("no error")
         except (redis.AuthenticationError, redis.ResponseError) as error:
             assert "WRONGPASS" in str(error), error
-    with redis.Redis(host="127.0.0.1", port=server.port, username="default", password="secret",
+    with redis.Redis(host=server.host, port=server.port, username="default", password="secret",
                      health_check_interval=1, client_name="named") as client:
         assert client.ping() and client.client_getname() == "named"
     server.stop()
@@ -137,7 +137,7 @@ def test_unix_socket_and_password(t):
 def cluster_client(points):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return redis.RedisCluster(host="127.0.0.1", port=points.ports[0], decode_responses=True)
+        return redis.RedisCluster(host=points.host, port=points.ports[0], decode_responses=True)
 
 
 @case(workers=(2, 4), drivers="each")

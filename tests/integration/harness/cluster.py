@@ -50,6 +50,10 @@ class Endpoints:
         return (info["cluster_state"] == "ok" and info["cluster_slots_assigned"] == "16384"
                 and info["cluster_known_nodes"] == str(self.owners))
 
+    @property
+    def host(self):
+        return self.servers[0].host
+
     def alive(self):
         return all(server.alive() for server in self.servers)
 

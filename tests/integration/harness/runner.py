@@ -16,6 +16,7 @@ import shutil
 import time
 import traceback
 
+from . import packets
 from .server import Server, StartFailed, Target, built_with_sanitizer, tail
 
 
@@ -127,6 +128,7 @@ class Session:
         self.never_started = {}
         self.passed = self.failed = self.skipped = 0
         self.failures = []
+        self.left_out = []  # with the reason
 
     # Servers shared by tests
 
@@ -172,6 +174,13 @@ class Session:
             spec.loader.exec_module(module)
             yield name, module
 
+    def prepare(self):
+        """What tests need of the machine's own network, before we leave it: a module's prepare()."""
+        for name in sorted({run[0].split(".")[0] for run in self.runs()}):
+            module = dict(self.modules())[name]
+            if hasattr(module, "prepare"):
+                module.prepare()
+
     def runs(self):
         """(full name, function, case, workers, driver) of everything that was asked for."""
         plain = {"workers": (4,), "drivers": "first", "pollux": False, "timeout": 120,
@@ -187,7 +196,12 @@ class Session:
                     full = f"{module_name}.{name}"
                     if not self.target.as_redis:
                         full += f"[{workers} {driver}]"
-                    if not self.options.only or any(part in full for part in self.options.only):
+                    if self.options.only and not any(part in full for part in self.options.only):
+                        continue
+                    why = packets.why_not(full) if driver == packets.DRIVER else None
+                    if why:
+                        self.left_out.append(f"{full}: {why}")
+                    else:
                         yield full, function, how, workers, driver
 
     def variants(self, how):
@@ -306,12 +320,18 @@ def main(folder, description):
             random.SystemRandom().randrange(1 << 32))
     if not os.access(options.server, os.X_OK):
         parser.error(f"{options.server} can't be run")
-    print(f"seed {options.seed}", flush=True)
     session = Session(options, folder)
+    if packets.DRIVER in options.drivers:
+        if not packets.inside():
+            session.prepare()
+        packets.enter()
+    print(f"seed {options.seed}", flush=True)
     try:
         session.run()
     except KeyboardInterrupt:
         session.report_failure("interrupted", "")
+    for line in session.left_out:
+        print("not applicable: " + line)
     if session.skipped:
         print(f"{session.skipped} not applicable to redis-server")
     if session.failures:

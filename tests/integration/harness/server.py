@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 
+from . import packets
 from .resp import Closed, Conn, Err, info_fields
 
 START_S = 20.0
@@ -113,7 +114,8 @@ class Server:
         self.target = target
         self.directory = tempfile.mkdtemp(prefix="pollux-test-")
         self.port = free_ports() if port is None else port
-        self.address = ("127.0.0.1", self.port)
+        self.wire = None
+        self.host = self.client_host = "127.0.0.1"
         self.password = protocol_password
         self.last_words = ""
         self.process = None
@@ -121,6 +123,12 @@ class Server:
         chosen = {"port": self.port, "bind": "127.0.0.1", "save": "", "dir": self.directory,
                   "enable-debug-command": "yes"}
         chosen.update(directives or {})
+        if chosen.get("net-driver") == packets.DRIVER:
+            self.wire = packets.Wire()
+            self.host, self.client_host = self.wire.host, self.wire.client_host
+            chosen.update({**self.wire.directives(), **(directives or {}),
+                           "net-driver": "dpdk"})
+        self.address = (self.host, self.port)
         if target.as_redis:
             chosen = {name: value for name, value in chosen.items() if name not in POLLUX_ONLY}
         self.directives = chosen
@@ -131,8 +139,9 @@ class Server:
                 out.write(config_text)
             self.arguments.append(path)
         self.arguments += directive_arguments(chosen)
+        if self.wire is not None:
+            self.arguments = self.wire.command(self.arguments)
         self.output_path = os.path.join(self.directory, "output")
-
         try:
             with open(self.output_path, "wb") as output:
                 self.process = subprocess.Popen(
@@ -254,6 +263,9 @@ class Server:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        if self.wire is not None:
+            self.wire.end()
+            self.wire = None
         self.last_words = self.output()
         shutil.rmtree(self.directory, ignore_errors=True)
 
