@@ -26,8 +26,8 @@ enum {
     CONFIG_DATABASES_MAX = 1024,
     CONFIG_BIND_MAX = 16, /* addresses */
     CONFIG_PERCENTILES_MAX = 32,
-    CONFIG_MTU_MIN = 576,   /* bytes behind the Ethernet header */
-    CONFIG_MTU_MAX = 2030,  /* a frame and a VLAN tag fill one packet buffer */
+    CONFIG_MTU_MIN = 576, /* bytes behind the Ethernet header */
+    CONFIG_MTU_MAX = 9000,
     CONFIG_MAILBOX_MIN = 4, /* entries */
     CONFIG_MAILBOX_MAX = 65536,
     CONFIG_WATCHDOG_MAX_S = 86400,  /* a day */

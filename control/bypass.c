@@ -175,6 +175,7 @@ int bypass_start(struct bypass *bypass, const struct config *config, unsigned wo
     struct dpdk_options options = {
         .specs = &spec, .spec_count = 1, .queues = queues, .args = args, .log = log};
 
+    options.mtu = (unsigned)config->dpdk_mtu;
     options.isolate = config->dpdk_flow_isolation != 0;
     options.interrupts = config->dpdk_idle != 0;
 

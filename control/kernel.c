@@ -101,7 +101,7 @@ static void frames_from_kernel(struct kernel_side *side)
         frame = kernel_path_room(side->path);
         if (frame == NULL)
             return;
-        int len = tap_read(&side->tap, frame->bytes, PACKET_DATA_MAX);
+        int len = tap_read(&side->tap, frame->bytes, PACKET_ROOM_MAX);
         if (len <= 0)
             return;
         kernel_path_put(side->path, (uint16_t)len);

@@ -18,7 +18,8 @@
 
 enum {
     PACKET_HEADROOM = 128,  /* bytes before `data` of a new packet, for headers */
-    PACKET_DATA_MAX = 2048, /* bytes of room behind the headroom */
+    PACKET_DATA_MAX = 2048, /* bytes of room behind the headroom of an ordinary port */
+    PACKET_ROOM_MAX = 9344, /* of a port with the largest MTU, whatever its driver adds */
     PACKET_BURST_MAX = 64,  /* packets of one receive or transmit */
 };
 
@@ -65,6 +66,7 @@ struct packet_port {
     const struct packet_port_ops *ops;
     uint8_t mac[6];
     uint16_t mtu;      /* bytes behind the Ethernet header */
+    uint16_t room;     /* bytes of a packet behind the headroom: PACKET_DATA_MAX to _ROOM_MAX */
     uint32_t offloads; /* PACKET_TX_* that the device does; the others are the sender's */
 };
 

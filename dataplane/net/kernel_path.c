@@ -189,7 +189,7 @@ bool kernel_port_offer(struct kernel_port *port, const struct packet *packet, ui
     enum kernel_class class;
 
     /* The stack hands out only what it could parse; of others the kernel has nothing. */
-    if (packet->len > PACKET_DATA_MAX || wire_parse(packet->data, packet->len, &frame) == FRAME_BAD)
+    if (packet->len > PACKET_ROOM_MAX || wire_parse(packet->data, packet->len, &frame) == FRAME_BAD)
         return false;
     if (frame.kind == FRAME_TCP && is_ours(port->path, &frame.flow.local, frame.flow.local_port)) {
         add(&port->counters.ours);
@@ -252,6 +252,10 @@ static unsigned take(struct kernel_port *port, struct net *net, struct packet_po
     unsigned taken = 0;
 
     for (; taken < KERNEL_TAKE_MAX && (frame = ring_next(ring)) != NULL; taken++) {
+        if (frame->len > queue->room) { /* the TAP has the port's MTU: nothing sends that */
+            ring_done(ring);
+            continue;
+        }
         struct packet *packet = packet_alloc(queue);
         if (packet == NULL) {
             add(&port->counters.no_packet);
@@ -315,7 +319,7 @@ void kernel_path_put(struct kernel_path *path, uint16_t len)
     struct kernel_frame *to = ring_room(&path->from, 0);
     struct frame frame;
 
-    assert(to != NULL && len <= PACKET_DATA_MAX);
+    assert(to != NULL && len <= PACKET_ROOM_MAX);
     if (wire_parse(to->bytes, len, &frame) == FRAME_TCP &&
         is_ours(path, &frame.flow.remote, frame.flow.remote_port)) {
         add(&path->counters.ours);

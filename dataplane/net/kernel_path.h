@@ -29,7 +29,7 @@
 enum {
     KERNEL_RING = 256, /* power of two */
     KERNEL_KEPT = 64,
-    KERNEL_FRAME_MAX = PACKET_DATA_MAX + 4, /* with a tag that the port had taken out */
+    KERNEL_FRAME_MAX = PACKET_ROOM_MAX + 4, /* with a tag that the port had taken out */
     KERNEL_TAKE_MAX = 32,                   /* frames sent for the kernel in one exchange */
 };
 

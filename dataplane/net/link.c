@@ -177,7 +177,7 @@ static void learn(struct net_link *link, const struct net_address *address, cons
 /* `data` of the new packet lies behind the headroom: there is room for `bytes` from there on. */
 static struct packet *begin(struct net_link *link, size_t bytes)
 {
-    struct packet *packet = bytes > PACKET_DATA_MAX ? NULL : packet_alloc(link->port);
+    struct packet *packet = bytes > link->port->room ? NULL : packet_alloc(link->port);
 
     if (packet == NULL) {
         link_count(&link->counters.no_packet);
@@ -209,7 +209,7 @@ struct packet *net_link_packet(struct net_link *link, const uint8_t mac[6], uint
     unsigned l2 = WIRE_ETHERNET_LEN + (vlan != WIRE_NO_VLAN ? WIRE_VLAN_LEN : 0);
     unsigned l3 = v4 ? WIRE_IPV4_LEN : WIRE_IPV6_LEN;
 
-    if (len > PACKET_DATA_MAX || l3 + len > link->port->mtu)
+    if (len > link->port->room || l3 + len > link->port->mtu)
         return NULL;
     struct packet *packet = begin(link, (size_t)l2 + l3 + len);
     if (packet == NULL)

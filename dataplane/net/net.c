@@ -8,8 +8,6 @@
 #include "dataplane/net/net_inside.h"
 
 enum {
-    /* Ethernet with a tag must fit into a packet beside the datagram. */
-    MTU_MAX = PACKET_DATA_MAX - WIRE_ETHERNET_LEN - WIRE_VLAN_LEN,
     MTU_MIN = 576,
     TIME_WAIT_A_POLL = 64,
     LIMBO_US = 1000,
@@ -50,7 +48,7 @@ static int take_options(struct net *net, const struct net_options *options)
     *own = *options;
     if (own->port == NULL || own->clock_us == NULL || own->random == NULL ||
         own->addresses_count == 0 || own->addresses_count > NET_ADDRESSES_MAX ||
-        own->port->mtu < MTU_MIN)
+        own->port->mtu < MTU_MIN || own->port->room < PACKET_DATA_MAX)
         return -EINVAL;
     set_default(&own->connections_max, 65536);
     set_default(&own->half_open_max, 4096);
@@ -69,7 +67,10 @@ static int take_options(struct net *net, const struct net_options *options)
         own->receive_bytes > 1u << 30)
         return -EINVAL;
     net->port = own->port;
-    net->mtu = own->port->mtu < MTU_MAX ? own->port->mtu : MTU_MAX;
+    /* Ethernet with a tag must fit into a packet beside the datagram. */
+    net->mtu = own->port->room - WIRE_ETHERNET_LEN - WIRE_VLAN_LEN;
+    if (net->mtu > own->port->mtu)
+        net->mtu = own->port->mtu;
     while (net->window_scale < TCP_WINDOW_SCALE_MAX &&
            own->receive_bytes >> net->window_scale > 0xffff)
         net->window_scale++;

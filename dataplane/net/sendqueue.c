@@ -8,20 +8,24 @@
 /* A pinned segment has no payload in its packet, so there is room for the pointer to its piece. It
  * stands at the very end: a port that cannot gather copies the payload behind the headers. The
  * headers end where the payload would start, before and after they are written. */
-enum { PIECE_AT = PACKET_DATA_MAX - sizeof(struct send_piece *) };
+static size_t piece_at(const struct sendpool *pool)
+{
+    return pool->port->room - sizeof(struct send_piece *);
+}
 
-static struct send_piece *pinned_piece(const struct packet *segment)
+static struct send_piece *pinned_piece(const struct sendpool *pool, const struct packet *segment)
 {
     struct send_piece *piece;
 
-    memcpy(&piece, segment->data + segment->len + PIECE_AT, sizeof piece);
+    memcpy(&piece, segment->data + segment->len + piece_at(pool), sizeof piece);
     return piece;
 }
 
-static void pin(struct packet *segment, struct send_piece *piece, const uint8_t *data, uint32_t len)
+static void pin(const struct sendpool *pool, struct packet *segment, struct send_piece *piece,
+                const uint8_t *data, uint32_t len)
 {
-    assert(segment->len == 0 && len <= PIECE_AT);
-    memcpy(segment->data + PIECE_AT, &piece, sizeof piece);
+    assert(segment->len == 0 && len <= piece_at(pool));
+    memcpy(segment->data + piece_at(pool), &piece, sizeof piece);
     segment->more = data;
     segment->more_len = len;
     piece->refs++;
@@ -68,7 +72,7 @@ void sendpool_drop(struct sendpool *pool, struct packet *segment)
         segment->next = pool->limbo;
         pool->limbo = segment;
     } else {
-        piece_put(pool, pinned_piece(segment));
+        piece_put(pool, pinned_piece(pool, segment));
         packet_release(pool->port, segment);
     }
 }
@@ -85,7 +89,7 @@ void sendpool_poll(struct sendpool *pool)
             continue;
         }
         *link = segment->next;
-        piece_put(pool, pinned_piece(segment));
+        piece_put(pool, pinned_piece(pool, segment));
         packet_release(pool->port, segment);
     }
 }
@@ -96,7 +100,7 @@ void sendpool_fini(struct sendpool *pool)
         struct packet *segment = pool->limbo;
 
         pool->limbo = segment->next;
-        piece_put(pool, pinned_piece(segment));
+        piece_put(pool, pinned_piece(pool, segment));
         packet_release(pool->port, segment);
     }
 }
@@ -286,7 +290,7 @@ static int advance_pinned(struct sendpool *pool, struct sendqueue *queue, uint32
         return -ENOMEM;
     segment->len = 0;
     segment->state = 0;
-    pin(segment, piece, piece->data, len);
+    pin(pool, segment, piece, piece->data, len);
     sendqueue_push(queue, segment);
     piece->data += len;
     piece->len -= len;
@@ -360,7 +364,7 @@ int sendqueue_split(struct sendpool *pool, struct sendqueue *queue, struct packe
         return -ENOMEM;
     rest->len = 0;
     if (segment->more != NULL) {
-        pin(rest, pinned_piece(segment), segment->more + len, payload - len);
+        pin(pool, rest, pinned_piece(pool, segment), segment->more + len, payload - len);
     } else {
         memcpy(rest->data, segment_data(segment) + len, payload - len);
         rest->len = (uint16_t)(payload - len);
@@ -412,7 +416,7 @@ struct packet *sendqueue_replace(struct sendpool *pool, struct sendqueue *queue,
     }
     fresh->len = 0;
     if (segment->more != NULL) {
-        pin(fresh, pinned_piece(segment), segment->more, segment->more_len);
+        pin(pool, fresh, pinned_piece(pool, segment), segment->more, segment->more_len);
     } else {
         fresh->len = (uint16_t)segment_payload(segment);
         if (fresh->len > 0)

@@ -22,14 +22,14 @@ enum {
 /* One frame under way. */
 struct steer_frame {
     uint16_t len, flags, vlan;
-    uint8_t bytes[PACKET_DATA_MAX];
+    uint8_t bytes[]; /* a packet's room */
 };
 
 /* From one worker to another: the sender moves `tail`, the receiver `head`. */
 struct steer_ring {
     _Alignas(64) _Atomic uint32_t tail;
     _Alignas(64) _Atomic uint32_t head;
-    struct steer_frame frames[STEER_RING];
+    _Alignas(64) uint8_t frames[]; /* STEER_RING times frame_bytes() */
 };
 
 struct steered {
@@ -149,6 +149,17 @@ static uint32_t flow_hash(const struct packet *packet, const struct place *at)
 
 /* ---- handing over ---------------------------------------------------------------------------- */
 
+static size_t frame_bytes(const struct steered *port)
+{
+    return sizeof(struct steer_frame) + port->queue->room;
+}
+
+static struct steer_frame *frame_at(const struct steered *port, struct steer_ring *ring,
+                                    uint32_t at)
+{
+    return (struct steer_frame *)(ring->frames + at % STEER_RING * frame_bytes(port));
+}
+
 static struct steer_ring *ring_to(struct steered *port, unsigned to)
 {
     struct steer_ring *_Atomic *place = &port->group->rings[port->index * port->group->count + to];
@@ -156,7 +167,7 @@ static struct steer_ring *ring_to(struct steered *port, unsigned to)
 
     if (ring != NULL)
         return ring;
-    ring = aligned_alloc(64, (sizeof *ring + 63) & ~(size_t)63);
+    ring = aligned_alloc(64, (sizeof *ring + STEER_RING * frame_bytes(port) + 63) & ~(size_t)63);
     if (ring == NULL)
         return NULL;
     atomic_init(&ring->tail, 0);
@@ -173,7 +184,7 @@ static bool hand_over(struct steered *port, unsigned to, const struct packet *pa
     _Atomic uint64_t *senders = &port->group->ports[to].senders[port->index / 64];
     uint64_t bit = UINT64_C(1) << port->index % 64;
 
-    if (ring == NULL || packet->len > PACKET_DATA_MAX) {
+    if (ring == NULL || packet->len > port->queue->room) {
         add(&port->counters.dropped);
         return false;
     }
@@ -182,7 +193,7 @@ static bool hand_over(struct steered *port, unsigned to, const struct packet *pa
         add(&port->counters.dropped);
         return false;
     }
-    struct steer_frame *frame = &ring->frames[tail % STEER_RING];
+    struct steer_frame *frame = frame_at(port, ring, tail);
     frame->len = packet->len;
     frame->flags = flags;
     frame->vlan = packet->vlan;
@@ -209,14 +220,14 @@ static unsigned take_from(struct steered *port, unsigned from, struct packet **p
     uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
     uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_acquire);
     for (; taken < max && head != tail; taken++, head++) {
-        const struct steer_frame *frame = &ring->frames[head % STEER_RING];
+        const struct steer_frame *frame = frame_at(port, ring, head);
         struct packet *packet = port->own->alloc(port->queue);
         if (packet == NULL) {
             add(&port->counters.no_packet);
             break;
         }
         packet->len = frame->len;
-        packet->room = (uint16_t)(PACKET_DATA_MAX - frame->len);
+        packet->room = (uint16_t)(port->queue->room - frame->len);
         packet->flags = frame->flags;
         packet->vlan = frame->vlan;
         memcpy(packet->data, frame->bytes, frame->len);

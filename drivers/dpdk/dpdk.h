@@ -41,6 +41,7 @@ struct dpdk_options {
         *specs; /* of all ports that will be opened: they decide on memory and buses */
     unsigned spec_count;
     unsigned queues;            /* queue pairs of each port, for the memory to be set aside */
+    unsigned mtu;               /* that ports will be opened with, for the memory; 0: 1500 */
     unsigned packets_per_queue; /* 0: two rings and DPDK_SPARE_PACKETS */
     bool interrupts;            /* queues that can wake a sleeping worker are to do so */
     bool isolate;               /* only what rules of ours match comes to the ports */

@@ -23,7 +23,7 @@ enum {
     ARGUMENTS_MAX = 64,  /* words that EAL gets */
     TEXT_MAX = 8192,     /* their bytes */
     EAL_MEMORY_MB = 32,  /* EAL's own and that of drivers */
-    PACKET_BYTES = 2560, /* of memory for each packet, with the pool's bookkeeping */
+    PACKET_BESIDES = 512, /* memory of each packet besides its room, with the pool's bookkeeping */
     MEGABYTE = 1024 * 1024,
     PARK_LOOKS_MAX = 30000, /* of 0.1 ms: longer than it may wait for a gate */
 };
@@ -207,7 +207,7 @@ static uint64_t memory_needed(const struct dpdk_options *options, unsigned packe
 {
     uint64_t pools = (uint64_t)options->spec_count * (options->queues > 0 ? options->queues : 1);
 
-    return (EAL_MEMORY_MB + pools) * MEGABYTE + pools * packets * PACKET_BYTES;
+    return (EAL_MEMORY_MB + pools) * MEGABYTE + pools * packets * (dpdk_room(options->mtu) + PACKET_BESIDES);
 }
 
 /* Hugepages, or none for virtual devices; an error for a device that cannot do without. */

@@ -1,6 +1,6 @@
 /* What the files of drivers/dpdk share; nobody else includes this.
  * A packet is the private area of its mbuf, so either is found from the other by arithmetic:
- * [ struct rte_mbuf 128 | struct packet 64 | headroom 128 | data 2048 ]. */
+ * [ struct rte_mbuf 128 | struct packet 64 | headroom 128 | dpdk_room() ]. */
 #ifndef POLLUX_DRIVERS_DPDK_INSIDE_H
 #define POLLUX_DRIVERS_DPDK_INSIDE_H
 
@@ -19,9 +19,22 @@ enum {
     DPDK_POOL_CACHE = 256,   /* packets that a worker's cache keeps from the shared ring */
     DPDK_MTU_DEFAULT = 1500, /* bytes behind the Ethernet header */
     DPDK_FRAME_HEADER = 18,  /* Ethernet and one VLAN tag */
-    DPDK_MTU_MAX = PACKET_DATA_MAX - DPDK_FRAME_HEADER,
+    DPDK_AF_XDP_ROOM = 256,  /* that net_af_xdp leaves free in front of a received frame */
+    DPDK_MTU_MAX = 9000,
     DPDK_LINE_MAX = 256, /* of a line that DPDK logs */
 };
+
+static_assert(DPDK_MTU_MAX + DPDK_FRAME_HEADER + DPDK_AF_XDP_ROOM <= PACKET_ROOM_MAX, "all fits");
+
+/* Bytes of a packet behind its headroom, for every driver; `mtu` 0 is the default. */
+static inline unsigned dpdk_room(unsigned mtu)
+{
+    unsigned room = mtu + DPDK_FRAME_HEADER + DPDK_AF_XDP_ROOM;
+
+    if (room <= PACKET_DATA_MAX)
+        return PACKET_DATA_MAX;
+    return room < PACKET_ROOM_MAX ? (room + 63) & ~63u : PACKET_ROOM_MAX;
+}
 
 struct dpdk_queue {
     struct packet_port port;

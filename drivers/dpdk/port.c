@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <rte_dev.h>
 #include <rte_errno.h>
@@ -15,7 +16,16 @@
 #include "drivers/dpdk/machine.h"
 #include "drivers/log.h"
 
-enum { RSS_KEY_MAX = 64 }; /* bytes; 40 and 52 occur */
+enum {
+    RSS_KEY_MAX = 64, /* bytes; 40 and 52 occur */
+    /* Of a page, besides the datagram: what a mempool keeps, mbuf, packet, both headrooms, frame
+     * header. */
+    AF_XDP_BESIDES = sizeof(struct rte_mempool_objhdr) + RTE_CACHE_LINE_SIZE +
+                     sizeof(struct rte_mbuf) + sizeof(struct packet) + PACKET_HEADROOM +
+                     DPDK_AF_XDP_ROOM + DPDK_FRAME_HEADER,
+    AF_PACKET_BESIDES = 80, /* of a frame of the ring, besides the datagram (packet(7)) */
+    AF_PACKET_FRAME = 2048, /* its size, unless told */
+};
 
 #define RSS_FIELDS                                                                                 \
     (RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_IPV6 | RTE_ETH_RSS_NONFRAG_IPV4_TCP |                          \
@@ -173,20 +183,61 @@ static int configure(struct dpdk_port *port, const struct rte_eth_dev_info *info
     return 0;
 }
 
+/* The largest MTU; `mend` says what would allow more. */
+static unsigned mtu_limit(const struct dpdk_port *port, const struct rte_eth_dev_info *info,
+                          const char **mend)
+{
+    unsigned most = DPDK_MTU_MAX, driver = DPDK_MTU_MAX;
+    char value[16];
+
+    *mend = "";
+    if (info->max_mtu != 0)
+        most = RTE_MIN(most, (unsigned)info->max_mtu);
+    if (strcmp(port->spec.driver, "net_af_xdp") == 0) {
+        driver = (unsigned)sysconf(_SC_PAGESIZE) - AF_XDP_BESIDES;
+        *mend = " (a packet must fit into a page)";
+    } else if (strcmp(port->spec.driver, "net_af_packet") == 0 &&
+               dpdk_spec_value(&port->spec, "framesz", value, sizeof(value))) {
+        unsigned long size = strtoul(value, NULL, 10);
+
+        driver = size > AF_PACKET_BESIDES && size < PACKET_ROOM_MAX ? size - AF_PACKET_BESIDES
+                                                                    : DPDK_MTU_MAX;
+        *mend = " (more with a larger framesz= and blocksz= in dpdk-port, or without them)";
+    }
+    if (driver >= most)
+        *mend = "";
+    return RTE_MIN(most, driver);
+}
+
+/* af_packet's frames are large enough for few MTUs beyond the default, unless it is told. */
+static int ask_for_frames(struct dpdk_spec *spec, unsigned mtu)
+{
+    unsigned page = (unsigned)sysconf(_SC_PAGESIZE), need = mtu + AF_PACKET_BESIDES;
+    char value[16];
+
+    if (strcmp(spec->driver, "net_af_packet") != 0 || need <= AF_PACKET_FRAME ||
+        dpdk_spec_value(spec, "framesz", value, sizeof(value)) ||
+        dpdk_spec_value(spec, "blocksz", value, sizeof(value)))
+        return 0;
+    need = (need + page - 1) / page * page;
+    int result = dpdk_spec_default(spec, "blocksz", need);
+    return result != 0 ? result : dpdk_spec_default(spec, "framesz", need);
+}
+
 static int set_mtu(struct dpdk_port *port, const struct rte_eth_dev_info *info, unsigned wanted,
                    char *error)
 {
-    unsigned most =
-        info->max_mtu != 0 && info->max_mtu < DPDK_MTU_MAX ? info->max_mtu : DPDK_MTU_MAX;
+    const char *mend;
+    unsigned most = mtu_limit(port, info, &mend);
     unsigned mtu = wanted != 0 ? wanted : RTE_MIN((unsigned)DPDK_MTU_DEFAULT, most);
     int result;
 
     if (mtu > most || mtu < RTE_ETHER_MIN_MTU)
-        return fail(error, -ERANGE, "port %s: its MTU can be %d to %u, not %u", port->spec.name,
-                    RTE_ETHER_MIN_MTU, most, mtu);
+        return fail(error, -ERANGE, "port %s: its MTU can be %d to %u, not %u%s", port->spec.name,
+                    RTE_ETHER_MIN_MTU, most, mtu, mend);
     result = rte_eth_dev_set_mtu(port->id, (uint16_t)mtu);
     /* Virtual devices without an MTU of their own carry what they are given. */
-    if (result != 0 && (result != -ENOTSUP || mtu > DPDK_MTU_DEFAULT))
+    if (result != 0 && (result != -ENOTSUP || (port->spec.pci && mtu > DPDK_MTU_DEFAULT)))
         return refused(port, result, "it does not take that MTU", error);
     port->info.mtu = (uint16_t)mtu;
     return 0;
@@ -199,7 +250,8 @@ static struct rte_mempool *make_pool(const struct dpdk_port *port, const char *n
 {
     unsigned flags = port->spec.pci ? 0 : RTE_MEMPOOL_F_NO_IOVA_CONTIG;
     struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size =
-                                                   PACKET_HEADROOM + PACKET_DATA_MAX,
+                                                   (uint16_t)(PACKET_HEADROOM +
+                                                              dpdk_room(port->info.mtu)),
                                                .mbuf_priv_size = sizeof(struct packet)};
     unsigned size = sizeof(struct rte_mbuf) + private.mbuf_priv_size + private.mbuf_data_room_size;
     struct rte_mempool *pool =
@@ -302,6 +354,7 @@ static int publish(struct dpdk_port *port, char *error)
         queue->port.ops = memif ? &dpdk_queue_ops_gated : &dpdk_queue_ops;
         memcpy(queue->port.mac, port->info.mac, sizeof(queue->port.mac));
         queue->port.mtu = port->info.mtu;
+        queue->port.room = (uint16_t)dpdk_room(port->info.mtu);
         queue->port.offloads = port->info.offloads;
         queue->gated = memif;
         queue->wake_fd = -1;
@@ -477,6 +530,8 @@ int dpdk_port_open(struct dpdk *dpdk, const char *spec, unsigned queues, unsigne
     if (result == 0)
         result = machine_check("", &port->spec, error);
     if (result == 0 && ask_for_queues(&port->spec, machine_queues(&port->spec, queues)) != 0)
+        result = fail(error, -ENOSPC, "port %s: its arguments are too long", port->spec.name);
+    if (result == 0 && ask_for_frames(&port->spec, mtu) != 0)
         result = fail(error, -ENOSPC, "port %s: its arguments are too long", port->spec.name);
     if (result == 0)
         result = attach(port, error);

@@ -93,9 +93,10 @@ static int port_init(struct frame_port *port, struct frame_port *other, uint8_t 
                                                .shared = frame_shared,
                                                .available = frame_available};
 
-    *port = (struct frame_port){.base = {.ops = &ops, .mac = {2, 0, 0, 0, 0, mac}, .mtu = 1500},
-                                .other = other,
-                                .checks = checks};
+    *port = (struct frame_port){
+        .base = {.ops = &ops, .mac = {2, 0, 0, 0, 0, mac}, .mtu = 1500, .room = PACKET_DATA_MAX},
+        .other = other,
+        .checks = checks};
     if (checks)
         port->base.offloads = PACKET_TX_IP_CHECKSUM | PACKET_TX_TCP_CHECKSUM;
     port->pool = aligned_alloc(64, FRAME_POOL * sizeof *port->pool);

@@ -241,6 +241,7 @@ void port_reset(struct port *port, unsigned packets, const uint64_t *now_us)
     port->transmit_room = UINT_MAX;
     port->base.ops = &ops;
     port->base.mtu = 1500;
+    port->base.room = PACKET_DATA_MAX;
     for (unsigned i = 0; i < packets; i++) {
         pool[i].refs = 0;
         memset(pool[i].behind, CANARY, sizeof pool[i].behind);

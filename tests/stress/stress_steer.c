@@ -180,7 +180,7 @@ static void begin(struct worker *worker, struct steer_group *group, unsigned ind
                                                .alloc = take_buffer,
                                                .release = give_buffer};
 
-    *worker = (struct worker){.base = {.ops = &ops, .mtu = 1500},
+    *worker = (struct worker){.base = {.ops = &ops, .mtu = 1500, .room = PACKET_DATA_MAX},
                               .group = group,
                               .index = index,
                               .random = index + 1,

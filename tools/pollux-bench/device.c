@@ -81,6 +81,7 @@ static void device_merge(struct device *device)
 static int device_start(struct device *device, const struct options *options, char *error)
 {
     const struct dpdk_options dpdk_options = {.specs = &options->dpdk_port,
+                                              .mtu = options->mtu,
                                               .spec_count = 1,
                                               .queues = options->queues,
                                               .args = options->dpdk_args};

@@ -34,8 +34,9 @@ static inline void lone_port_init(struct lone_port *port)
 {
     static const struct packet_port_ops ops = {.alloc = lone_alloc, .release = lone_release};
 
-    *port = (struct lone_port){.base = {.ops = &ops, .mac = {2, 0, 0, 0, 0, 1}, .mtu = 1500},
-                               .room = 64};
+    *port = (struct lone_port){
+        .base = {.ops = &ops, .mac = {2, 0, 0, 0, 0, 1}, .mtu = 1500, .room = PACKET_DATA_MAX},
+        .room = 64};
 }
 
 #endif

@@ -109,7 +109,10 @@ static inline void pair_port_init(struct pair_port *a, struct pair_port *b)
                                                .release = pair_release,
                                                .shared = pair_shared,
                                                .available = pair_available};
-    struct packet_port base = {.ops = &ops, .mac = {2, 0, 0, 0, 0, 1}, .mtu = 1500};
+    struct packet_port base = {.ops = &ops,
+                               .mac = {2, 0, 0, 0, 0, 1},
+                               .mtu = 1500,
+                               .room = PACKET_DATA_MAX};
 
     *a = (struct pair_port){.base = base, .other = b};
     base.mac[5] = 2;

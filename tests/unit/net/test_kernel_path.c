@@ -376,7 +376,7 @@ Test(kernel_path, the_longest_frames_fit_and_the_shortest_are_no_frames)
     packet->len = PACKET_DATA_MAX; /* padding behind the datagram */
     packet->flags |= PACKET_VLAN;
     cr_assert(offer(world, 0, packet));
-    cr_assert_eq(kernel_path_next(world->path)->len, KERNEL_FRAME_MAX);
+    cr_assert_eq(kernel_path_next(world->path)->len, PACKET_DATA_MAX + 4);
     kernel_path_done(world->path);
     for (uint16_t len = 0; len < WIRE_ETHERNET_LEN; len++) {
         packet = udp(world);

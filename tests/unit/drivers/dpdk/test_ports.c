@@ -249,10 +249,47 @@ Test(dpdk_ports, unknown_drivers_and_sizes_are_told)
 
     cr_expect_neq(dpdk_port_open(dpdk, "net_nosuch0", 1, 0, &port, error), 0);
     cr_expect(strstr(error, "net_nosuch0") != NULL && strchr(error, '\n') == NULL, "%s", error);
-    cr_expect_neq(dpdk_port_open(dpdk, "net_null0", 1, 9000, &port, error), 0);
+    cr_expect_neq(dpdk_port_open(dpdk, "net_null0", 1, 9001, &port, error), 0);
     cr_expect(strstr(error, "MTU") != NULL, "%s", error);
     cr_assert_eq(dpdk_port_open(dpdk, "net_ring0", 1, 0, &port, error), 0, "a failure frees: %s",
                  error);
+    dpdk_stop(dpdk);
+}
+
+Test(dpdk_ports, jumbo_packets_have_room_in_one_piece)
+{
+    static const uint16_t mtus[] = {576, 1774, 1775, 2031, 9000};
+    struct dpdk *dpdk = start("net_ring0");
+    static uint8_t value[PACKET_ROOM_MAX];
+
+    for (size_t i = 0; i < sizeof(value); i++)
+        value[i] = (uint8_t)(i * 7 + (i >> 8));
+    for (size_t i = 0; i < sizeof(mtus) / sizeof(*mtus); i++) {
+        struct dpdk_port *port;
+        struct packet *sent[2], *got;
+
+        cr_assert_eq(dpdk_port_open(dpdk, "net_ring0", 1, mtus[i], &port, error), 0, "%s", error);
+        struct packet_port *queue = dpdk_queue(port, 0);
+        uint32_t payload = mtus[i] + 14u - 54;
+        cr_expect_eq(queue->mtu, mtus[i]);
+        cr_expect_geq(queue->room, mtus[i] + 18 + 256, "with what net_af_xdp leaves in front");
+        cr_expect_eq(queue->room == PACKET_DATA_MAX, mtus[i] <= 1774);
+        for (int k = 0; k < 2; k++) {
+            sent[k] = frame(queue, (uint8_t)(20 + k), 54);
+            sent[k]->more = value;
+        }
+        sent[0]->more_len = queue->room; /* with its headers, too much */
+        sent[1]->more_len = payload;
+        cr_assert_eq(packet_transmit(queue, sent, 2), 2);
+        got = await(queue);
+        cr_expect_eq(got->len, mtus[i] + 14);
+        cr_expect_eq(got->data[0], 21);
+        cr_expect_arr_eq(got->data + 54, value, payload);
+        cr_expect_eq(got->room, queue->room - got->len);
+        packet_release(queue, got);
+        cr_expect_eq(dpdk_queue_counters(port, 0)->tx_too_long, 1);
+        dpdk_port_close(port);
+    }
     dpdk_stop(dpdk);
 }
 
