@@ -1,9 +1,12 @@
 /* Ports: opening, description, statistics. */
 #include <dlfcn.h>
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <rte_dev.h>
@@ -25,6 +28,8 @@ enum {
                      DPDK_AF_XDP_ROOM + DPDK_FRAME_HEADER,
     AF_PACKET_BESIDES = 80, /* of a frame of the ring, besides the datagram (packet(7)) */
     AF_PACKET_FRAME = 2048, /* its size, unless told */
+    AF_PACKET_ALIGN = 128,
+    AF_PACKET_FRAMES = 32, /* of a block, so that it is whole pages */
 };
 
 #define RSS_FIELDS                                                                                 \
@@ -212,16 +217,31 @@ static unsigned mtu_limit(const struct dpdk_port *port, const struct rte_eth_dev
 /* af_packet's frames are large enough for few MTUs beyond the default, unless it is told. */
 static int ask_for_frames(struct dpdk_spec *spec, unsigned mtu)
 {
-    unsigned page = (unsigned)sysconf(_SC_PAGESIZE), need = mtu + AF_PACKET_BESIDES;
+    unsigned need = mtu + AF_PACKET_BESIDES;
     char value[16];
 
     if (strcmp(spec->driver, "net_af_packet") != 0 || need <= AF_PACKET_FRAME ||
         dpdk_spec_value(spec, "framesz", value, sizeof(value)) ||
         dpdk_spec_value(spec, "blocksz", value, sizeof(value)))
         return 0;
-    need = (need + page - 1) / page * page;
-    int result = dpdk_spec_default(spec, "blocksz", need);
+    /* Not more than a packet has room for, and a whole number of frames in a block of whole pages. */
+    need = (need + AF_PACKET_ALIGN - 1) / AF_PACKET_ALIGN * AF_PACKET_ALIGN;
+    int result = dpdk_spec_default(spec, "blocksz", need * AF_PACKET_FRAMES);
     return result != 0 ? result : dpdk_spec_default(spec, "framesz", need);
+}
+
+/* af_packet tells ethdev of no frames beyond 1518 bytes, and carries what its ring's frames hold. */
+static int set_interface_mtu(unsigned index, unsigned mtu)
+{
+    struct ifreq request = {.ifr_mtu = (int)mtu};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), result = 0;
+
+    if (fd < 0)
+        return -errno;
+    if (if_indextoname(index, request.ifr_name) == NULL || ioctl(fd, SIOCSIFMTU, &request) < 0)
+        result = -errno;
+    close(fd);
+    return result;
 }
 
 static int set_mtu(struct dpdk_port *port, const struct rte_eth_dev_info *info, unsigned wanted,
@@ -235,7 +255,10 @@ static int set_mtu(struct dpdk_port *port, const struct rte_eth_dev_info *info, 
     if (mtu > most || mtu < RTE_ETHER_MIN_MTU)
         return fail(error, -ERANGE, "port %s: its MTU can be %d to %u, not %u%s", port->spec.name,
                     RTE_ETHER_MIN_MTU, most, mtu, mend);
-    result = rte_eth_dev_set_mtu(port->id, (uint16_t)mtu);
+    if (mtu > DPDK_MTU_DEFAULT && strcmp(port->spec.driver, "net_af_packet") == 0)
+        result = set_interface_mtu(info->if_index, mtu);
+    else
+        result = rte_eth_dev_set_mtu(port->id, (uint16_t)mtu);
     /* Virtual devices without an MTU of their own carry what they are given. */
     if (result != 0 && (result != -ENOTSUP || (port->spec.pci && mtu > DPDK_MTU_DEFAULT)))
         return refused(port, result, "it does not take that MTU", error);
