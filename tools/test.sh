@@ -137,6 +137,7 @@ program 'interop' build tests/interop/run.py
 program 'interop kernel path' build tests/interop/kernel_path.py
 program 'interop kernel ports' build tests/interop/kernel_ports.py
 program 'interop kernel traffic' build tests/interop/kernel_traffic.py
+program 'interop mtu' build tests/interop/mtu.py
 program 'interop queues' build tests/interop/queues.py
 program 'interop kills' build tests/interop/kills.py
 program 'interop memif kills' build tests/interop/memif_kills.py \

@@ -188,16 +188,31 @@ static int configure(struct dpdk_port *port, const struct rte_eth_dev_info *info
     return 0;
 }
 
+/* What ethdev lets pass. Without a limit of its own a driver's max_mtu is 65535; af_packet and memif of
+ * DPDK 22.11 name an ordinary frame as their longest, and carry what their buffers hold. */
+static unsigned device_limit(const struct dpdk_port *port, const struct rte_eth_dev_info *info)
+{
+    unsigned most = DPDK_MTU_MAX, header = DPDK_FRAME_HEADER;
+
+    if (strcmp(port->spec.driver, "net_af_packet") == 0 ||
+        strcmp(port->spec.driver, "net_memif") == 0)
+        return most;
+    if (info->max_mtu != 0 && info->max_mtu != UINT16_MAX) {
+        most = RTE_MIN(most, (unsigned)info->max_mtu);
+        if (info->max_rx_pktlen > info->max_mtu)
+            header = info->max_rx_pktlen - info->max_mtu;
+    }
+    return info->max_rx_pktlen > header ? RTE_MIN(most, info->max_rx_pktlen - header) : most;
+}
+
 /* The largest MTU; `mend` says what would allow more. */
 static unsigned mtu_limit(const struct dpdk_port *port, const struct rte_eth_dev_info *info,
                           const char **mend)
 {
-    unsigned most = DPDK_MTU_MAX, driver = DPDK_MTU_MAX;
+    unsigned most = device_limit(port, info), driver = DPDK_MTU_MAX;
     char value[16];
 
     *mend = "";
-    if (info->max_mtu != 0)
-        most = RTE_MIN(most, (unsigned)info->max_mtu);
     if (strcmp(port->spec.driver, "net_af_xdp") == 0) {
         driver = (unsigned)sysconf(_SC_PAGESIZE) - AF_XDP_BESIDES;
         *mend = " (a packet must fit into a page)";
@@ -210,7 +225,7 @@ static unsigned mtu_limit(const struct dpdk_port *port, const struct rte_eth_dev
         *mend = " (more with a larger framesz= and blocksz= in dpdk-port, or without them)";
     }
     if (driver >= most)
-        *mend = "";
+        *mend = strcmp(port->spec.driver, "net_tap") == 0 ? " (net_af_packet carries 9000)" : "";
     return RTE_MIN(most, driver);
 }
 
@@ -272,6 +287,10 @@ static int set_mtu(struct dpdk_port *port, const struct rte_eth_dev_info *info, 
 static struct rte_mempool *make_pool(const struct dpdk_port *port, const char *name, int node)
 {
     unsigned flags = port->spec.pci ? 0 : RTE_MEMPOOL_F_NO_IOVA_CONTIG;
+
+    /* Lines that spread packets over the memory's channels would push them out of their page. */
+    if (strcmp(port->spec.driver, "net_af_xdp") == 0 && dpdk_room(port->info.mtu) > PACKET_DATA_MAX)
+        flags |= RTE_MEMPOOL_F_NO_SPREAD;
     struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size =
                                                    (uint16_t)(PACKET_HEADROOM +
                                                               dpdk_room(port->info.mtu)),
