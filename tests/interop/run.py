@@ -1,32 +1,36 @@
 #!/usr/bin/python3
 """The TCP of net-driver dpdk against Linux's, through a router that loses, delays and narrows.
 
-    run.py --server build/polluxd [--drivers af_xdp,af_packet,tap] [--only TEXT]
+    run.py --server build/polluxd [--drivers af_xdp,af_packet,tap] [--only TEXT] [--nightly]
 
 Needs root (for namespaces of its own). The last line reads "N passed, N failed"; the exit status is 0
 only if nothing failed.
 """
 import argparse
 import array
+import errno
 import fcntl
 import hashlib
 import itertools
 import os
 import random
 import shutil
+import signal
 import socket
 import struct
 import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import time
 import traceback
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from topology import PORT, SERVER, SERVER6, Network, Server  # noqa: E402
+from topology import (PORT, SERVER, SERVER6, Network, Server,  # noqa: E402
+                      die_with_parent)
 
 SECONDS = 20
 MEGABYTE = 1 << 20
@@ -35,12 +39,12 @@ MEGABYTE = 1 << 20
 class Client:
     """One connection from the client's namespace."""
 
-    def __init__(self, network, address=SERVER):
+    def __init__(self, network, address=SERVER, port=PORT, namespace=None):
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self.socket = network.client.socket(family)
+        self.socket = (namespace or network.client).socket(family)
         self.socket.settimeout(SECONDS)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, network.control.encode())
-        self.socket.connect((address, PORT))
+        self.socket.connect((address, port))
         self.input = self.socket.makefile("rb", buffering=1 << 16)
 
     def send(self, *words):
@@ -250,6 +254,212 @@ def smallest_mtu(network):
         network.client.run("ip -6 route replace default via fd08::1")
 
 
+def mtu_1280(network):
+    """The least that IPv6 allows."""
+    for namespace, interface in ((network.client, "c0"), (network.router, "r0")):
+        namespace.run(f"ip link set {interface} mtu 1280")
+    try:
+        transfer(network, MEGABYTE)
+        transfer(network, MEGABYTE, SERVER6)
+    finally:
+        for namespace, interface in ((network.client, "c0"), (network.router, "r0")):
+            namespace.run(f"ip link set {interface} mtu 1500")
+
+
+def path_mtu_shrinks_unsaid(network):
+    """A black hole (RFC 2923): the router drops what is too long and its ICMP error is blocked."""
+    router = network.router
+    blocked = "OUTPUT -p icmp --icmp-type fragmentation-needed -j DROP"
+    route = "ip route change 10.8.0.0/24 dev r0 proto kernel scope link src 10.8.0.1"
+    value = random_bytes(7, MEGABYTE)
+    with Client(network) as client:
+        equal(client.call("SET", "hole", value), b"OK", "SET")
+        router.run(f"iptables -A {blocked}")
+        router.run(route + " mtu lock 900")
+        try:
+            client.socket.settimeout(60)
+            equal(client.call("GET", "hole") == value, True, "all of it, in smaller segments")
+            counts = router.run("iptables -L OUTPUT -v -x -n").splitlines()
+            dropped = sum(int(line.split()[0]) for line in counts if "DROP" in line)
+            equal(dropped > 0, True, "the router had something to say")
+        finally:
+            router.run(route)
+            router.run(f"iptables -D {blocked}")
+
+
+def peer_with_ecn(network):
+    network.client.run("sysctl -q -w net.ipv4.tcp_ecn=1")
+    try:
+        with Client(network) as client:
+            port = client.socket.getsockname()[1]
+            shown = network.client.run(f"ss -H -t -i -o -n sport = :{port}")
+            equal("ecn" in shown.split(), True, f"both agreed on ECN; {shown}")
+        transfer(network, 4 * MEGABYTE)
+    finally:
+        network.client.run("sysctl -q -w net.ipv4.tcp_ecn=2")
+
+
+def eventually(condition, what):
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {SECONDS} seconds: {what}")
+        time.sleep(0.01)  # between two looks
+
+
+def keepalive_finds_a_cut_link(network):
+    router = network.router
+    with Client(network, namespace=router) as watcher:
+        before = watcher.call("CONFIG", "GET", "tcp-keepalive")
+        period = [watcher.reply() for _ in range(int(before))][1]
+        equal(watcher.call("CONFIG", "SET", "tcp-keepalive", 1), b"OK", "CONFIG SET")
+        victim = Client(network)
+        try:
+            equal(victim.call("PING"), b"PONG", "PING")
+            equal(watcher.info("connected_clients"), 2, "clients before")
+            router.run("ip link set r0 down")
+            eventually(lambda: watcher.info("connected_clients") == 1, "the dead peer is dropped")
+        finally:
+            router.run("ip link set r0 up")
+            router.run("ip -6 addr replace fd08::1/64 dev r0 nodad")
+            victim.close()
+            watcher.call("CONFIG", "SET", "tcp-keepalive", period)
+
+
+def refused(network, port):
+    try:
+        Client(network, port=port).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def port_changes_and_comes_back(network):
+    """The connection over which it is asked for goes on."""
+    with Client(network) as client:
+        for port, former in ((PORT + 1, PORT), (PORT, PORT + 1)):
+            equal(client.call("CONFIG", "SET", "port", port), b"OK", "CONFIG SET port")
+            eventually(lambda: refused(network, former), f"port {former} is closed")
+            with Client(network, port=port) as other:
+                equal(other.call("PING"), b"PONG", f"PING at port {port}")
+            equal(client.call("PING"), b"PONG", "PING of the one who asked")
+
+
+def address_of_the_peer_flaps(network):
+    """It is away for a while in the middle of a transfer each way."""
+    value, namespace = random_bytes(8, 64 * MEGABYTE), network.client
+    replies = []
+
+    def move():
+        with Client(network) as client:
+            client.socket.settimeout(60)
+            replies.append(client.call("SET", "flap", value))
+            replies.append(client.call("GET", "flap") == value)
+
+    with Client(network, namespace=network.router) as watcher:
+        mover, start = threading.Thread(target=move), watcher.info("rx_bytes")
+        mover.start()
+        try:
+            for finished, moved in enumerate((8, 72)):
+                eventually(lambda: watcher.info("rx_bytes") + watcher.info("tx_bytes") >
+                           start + moved * MEGABYTE, "the transfer goes on")
+                namespace.run("ip addr del 10.8.0.2/24 dev c0")
+                try:
+                    equal(len(replies), finished, "transfers that are over")
+                    time.sleep(0.5)  # how long it is away
+                finally:
+                    namespace.run("ip addr add 10.8.0.2/24 dev c0")
+                    namespace.run("ip route add default via 10.8.0.1")
+        finally:
+            mover.join()
+    equal(replies, [b"OK", True], "both transfers")
+
+
+READER = """
+import hashlib, socket, sys
+sock = socket.socket()
+sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+sock.connect((sys.argv[1], int(sys.argv[2])))
+sock.sendall(b"GET stopped\\r\\n")
+print("asked", flush=True)
+sys.stdin.readline()
+stream, size = sock.makefile("rb"), 0
+size = int(stream.readline()[1:])
+print(hashlib.sha256(stream.read(size)).hexdigest(), flush=True)
+"""
+
+
+def stopped_peer(network):
+    """A process that SIGSTOP holds while its window is shut: probes, and then the rest."""
+    value, seconds = random_bytes(9, 8 * MEGABYTE), 60 if network.nightly else 5
+    with Client(network) as client:
+        client.call("SET", "stopped", value)
+        before = client.info("tx_probes")
+        with subprocess.Popen(
+                network.client.command(sys.executable, "-c", READER, SERVER, str(PORT)), text=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=die_with_parent) as peer:
+            try:
+                equal(peer.stdout.readline(), "asked\n", "the peer")
+                peer.send_signal(signal.SIGSTOP)
+                time.sleep(seconds)  # how long it stands still
+                probes = client.info("tx_probes") - before
+                equal(2 <= probes <= 4 * seconds, True, f"{probes} probes in {seconds} s")
+                peer.send_signal(signal.SIGCONT)
+                peer.stdin.write("\n")
+                peer.stdin.flush()
+                equal(peer.stdout.readline().strip(), hashlib.sha256(value).hexdigest(), "hash")
+            finally:
+                peer.kill()
+
+
+# ethtool.h: scatter-gather, transmit checksums, TSO, GSO.
+TRANSMIT_CHECKSUMS = 0x17
+OFFLOADS = (0x19, TRANSMIT_CHECKSUMS, 0x1f, 0x24)
+SIOCETHTOOL = 0x8946
+
+
+def offloads_on(namespace, interface):
+    with namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for command in OFFLOADS:
+            value = array.array("B", struct.pack("II", command, 1))
+            request = struct.pack("16sP", interface.encode(), value.buffer_info()[0])
+            try:
+                fcntl.ioctl(sock, SIOCETHTOOL, request)
+            except OSError as error:
+                # A veth whose peer runs XDP has no long frames, but may leave checksums out.
+                if error.errno != errno.EOPNOTSUPP or command == TRANSMIT_CHECKSUMS:
+                    raise
+
+
+def offloads_left_on(network):
+    """The peer's frames come without checksums and as long as 64 KiB: none of it is taken."""
+    value = random_bytes(10, MEGABYTE)
+    ends = ((network.client, "c0"), (network.router, "r1"))
+
+    def rejected(client):
+        return client.info("rx_bad_checksum") + client.info("rx_malformed")
+
+    with Client(network) as client:
+        before = rejected(client)
+        try:
+            for namespace, interface in ends:
+                offloads_on(namespace, interface)
+            client.socket.settimeout(1)
+            try:
+                client.call("SET", "offloads", value)
+            except socket.timeout:
+                pass
+            else:
+                raise AssertionError("frames without checksums were taken")
+        finally:
+            for namespace, interface in ends:
+                network.offloads_off(namespace, interface)
+    with Client(network) as client:
+        equal(rejected(client) > before, True, "they are counted")
+        equal(client.call("GET", "offloads"), None, "what came of them")
+    transfer(network, MEGABYTE)
+
+
 def with_losses(settings, control="cubic"):
     """A case that moves data through a router which loses 1 % each way."""
 
@@ -288,8 +498,12 @@ def loss_cases(network):
 def cases(network):
     for case in (small_requests, redis_cli, bulk_both_ways, bulk_over_ipv6, uneven_pieces,
                  fifty_connections_with_pipelines, half_close, reset_in_the_middle, closed_window,
-                 path_mtu_shrinks, smallest_mtu):
+                 path_mtu_shrinks, smallest_mtu, mtu_1280, path_mtu_shrinks_unsaid, peer_with_ecn,
+                 keepalive_finds_a_cut_link, port_changes_and_comes_back,
+                 address_of_the_peer_flaps, stopped_peer):
         yield case.__name__.replace("_", " "), case
+    if network.driver != "tap":  # there the kernel fills in checksums for whoever reads the tap
+        yield "offloads left on", offloads_left_on
     yield from loss_cases(network)
 
 
@@ -319,7 +533,7 @@ def run_driver(driver, arguments, folder, results):
                 continue
             started = time.monotonic()
             try:
-                network.control = "cubic"
+                network.control, network.nightly = "cubic", arguments.nightly
                 network.client.run(f"sysctl -q -w {DEFAULTS}")
                 case(network)
                 results.note(f"{driver}: {name}", None, started)
@@ -343,6 +557,7 @@ def main():
     parser.add_argument("--server", required=True)
     parser.add_argument("--drivers", default="af_xdp,af_packet,tap")
     parser.add_argument("--only", default="")
+    parser.add_argument("--nightly", action="store_true", help="peers stand still for a minute")
     arguments = parser.parse_args()
     arguments.server = os.path.abspath(arguments.server)
     results = Results()
