@@ -133,6 +133,8 @@ program 'integration' build tests/integration/run.py
 program 'differential selftest' build tests/differential/selftest.py
 program 'differential' build tests/differential/run.py
 program 'hostile' build tests/hostile/run.py
+program 'integration af_xdp' build tests/integration/run.py --drivers af_xdp --quick
+program 'differential af_xdp' build tests/differential/run.py --drivers af_xdp --workers 1,4
 program 'interop' build tests/interop/run.py
 program 'interop kernel path' build tests/interop/kernel_path.py
 program 'interop kernel ports' build tests/interop/kernel_ports.py

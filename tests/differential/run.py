@@ -17,9 +17,9 @@ import known  # noqa: E402
 import specials  # noqa: E402
 import steps  # noqa: E402
 from engine import Pair  # noqa: E402
-from gen import builder  # noqa: E402
+from gen import builder, table  # noqa: E402
 from resp import encode, quote, show  # noqa: E402
-from servers import ServerDied, oracle, subject  # noqa: E402
+from servers import ServerDied, oracle, packets, subject  # noqa: E402
 from shrink import Shrinker  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -235,7 +235,8 @@ class Configuration:
         arguments = self.second.arguments
         if "--workers" in arguments:
             words += ["--workers", arguments[arguments.index("--workers") + 1]]
-            words += ["--drivers", arguments[arguments.index("--net-driver") + 1]]
+            words += ["--drivers", packets.DRIVER if self.second.on_packets
+                      else arguments[arguments.index("--net-driver") + 1]]
         return " ".join(words)
 
     def report_difference(self, case, diff):
@@ -284,7 +285,8 @@ def parse_arguments():
     parser.add_argument("--server", help="polluxd to compare", metavar="PATH")
     parser.add_argument("--redis", default="/usr/bin/redis-server", metavar="PATH")
     parser.add_argument("--self-check", action="store_true", help="compare redis with redis")
-    parser.add_argument("--seed", help="any word; printed, by default POLLUX_TEST_SEED or a fresh one")
+    parser.add_argument("--seed",
+                        help="any word; printed; by default POLLUX_TEST_SEED or a fresh one")
     parser.add_argument("--sequences", type=int, help="number for each group", metavar="N")
     parser.add_argument("--first", type=int, default=0, help="number of the first one", metavar="N")
     parser.add_argument("--length", type=int, default=80, help="commands each", metavar="N")
@@ -328,6 +330,10 @@ def interrupted(number, frame):
 
 def main():
     options = parse_arguments()
+    if packets.DRIVER in options.drivers.split(","):
+        packets.enter()
+        # No client is local there: protected mode would lock out polluxd's, and none of redis's.
+        table.CONFIG_VALUES[b"protected-mode"] = [b"no"]
     tally = Tally(options.verbose)
     signal.signal(signal.SIGTERM, interrupted)
     tally.say("seed %s" % options.seed)

@@ -10,10 +10,15 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
 from resp import Channel
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+                                "integration"))
+from harness import packets  # noqa: E402  (the path must be set first)
 
 START_SECONDS = 20
 STOP_SECONDS = 10
@@ -24,6 +29,7 @@ DATABASES = 16
 
 COMMON = [
     "--bind", "127.0.0.1",
+    "--protected-mode", "no",
     "--save", "",
     "--enable-debug-command", "yes",
     "--databases", str(DATABASES),
@@ -48,11 +54,13 @@ def die_with_parent():
 class Server:
     """One server process. `label` names it in reports."""
 
-    def __init__(self, label, binary, arguments=(), transport="mixed"):
+    def __init__(self, label, binary, arguments=(), transport="mixed", on_packets=False):
         self.label = label
         self.binary = binary
         self.arguments = list(arguments)
         self.transport = transport
+        self.on_packets = on_packets  # drives an interface of its own: harness/packets.py
+        self.wire = None
         self.process = None
         self.directory = None
         self.port = 0
@@ -76,12 +84,16 @@ class Server:
         self.port = free_port()
         self.log_path = os.path.join(self.directory, "log")
         command = [self.binary, "--port", str(self.port), "--dir", self.directory] + COMMON
+        if self.on_packets:
+            self.wire = packets.Wire()
+            command += packets.arguments(self.wire.directives())
         if self.transport != "tcp":
             command += ["--unixsocket", self.socket_path()]
         log = open(self.log_path, "wb")
         try:
+            command += self.arguments
             self.process = subprocess.Popen(
-                command + self.arguments,
+                command if self.wire is None else self.wire.command(command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -98,7 +110,7 @@ class Server:
             if self.process.poll() is not None:
                 break
             try:
-                channel = Channel(("127.0.0.1", self.port))
+                channel = Channel((self.host(), self.port))
             except OSError:
                 time.sleep(0.01)  # the deadline above bounds this poll
                 continue
@@ -111,11 +123,14 @@ class Server:
     def socket_path(self):
         return os.path.join(self.directory, "socket")
 
+    def host(self):
+        return "127.0.0.1" if self.wire is None else self.wire.host
+
     def address(self, conn):
         """Where connection number `conn` goes: mixed transports alternate."""
         if self.transport == "unix" or (self.transport == "mixed" and conn % 2 == 0):
             return self.socket_path()
-        return ("127.0.0.1", self.port)
+        return (self.host(), self.port)
 
     def connect(self, conn):
         return Channel(self.address(conn))
@@ -170,6 +185,9 @@ class Server:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        if self.wire is not None:
+            self.wire.end()
+            self.wire = None
         if self.directory is not None:
             shutil.rmtree(self.directory, ignore_errors=True)
             self.directory = None
@@ -184,5 +202,7 @@ def oracle(binary, transport, label="redis"):
 
 
 def subject(binary, workers, driver, transport, extra=()):
-    arguments = ["--workers", str(workers), "--net-driver", driver] + list(extra)
-    return Server("polluxd", binary, arguments, transport)
+    arguments = ["--workers", str(workers)] + list(extra)
+    if driver == packets.DRIVER:
+        return Server("polluxd", binary, arguments, transport, on_packets=True)
+    return Server("polluxd", binary, arguments + ["--net-driver", driver], transport)

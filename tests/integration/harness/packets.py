@@ -63,6 +63,12 @@ def run(*words):
         raise RuntimeError(f"{' '.join(words)}: {done.stderr.strip()}")
 
 
+def arguments(directives):
+    """{name: value or None} as command-line arguments."""
+    return [word for name, value in directives.items() if value is not None
+            for word in (f"--{name}", str(value))]
+
+
 class Wire:
     """The namespace of one server and the veth pair to it."""
 
