@@ -12,8 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "drivers/packet.h"
+
 enum {
-    FRAME_MAX = 2048,
+    FRAME_MAX = PACKET_ROOM_MAX,
     FRAME_OPTIONS_MAX = 40,
     FRAME_SACKS_MAX = 4,
     FRAME_WHY_MAX = 120,

@@ -124,7 +124,7 @@ static bool chance(uint64_t *state, uint32_t of_100)
 
 void pipe_choose(struct pipe_case *chosen, uint32_t seed)
 {
-    static const uint32_t mtus[] = {1500, 1500, 1500, 576, 1280, 1400, 1900};
+    static const uint32_t mtus[] = {1500, 1500, 1500, 576, 1280, 1400, 1900, 9000};
     uint64_t random = seed;
 
     *chosen = (struct pipe_case){.seed = seed};

@@ -241,7 +241,7 @@ void port_reset(struct port *port, unsigned packets, const uint64_t *now_us)
     port->transmit_room = UINT_MAX;
     port->base.ops = &ops;
     port->base.mtu = 1500;
-    port->base.room = PACKET_DATA_MAX;
+    port->base.room = PACKET_ROOM_MAX;
     for (unsigned i = 0; i < packets; i++) {
         pool[i].refs = 0;
         memset(pool[i].behind, CANARY, sizeof pool[i].behind);
@@ -255,13 +255,13 @@ void port_push(struct port *port, const uint8_t *frame, size_t len, unsigned fla
 {
     struct port_packet *packet = take(port);
 
-    if (packet == NULL || len > PACKET_DATA_MAX) {
+    if (packet == NULL || len > PACKET_ROOM_MAX) {
         port->lost_arrivals++;
         if (packet != NULL)
             let_go(port, packet);
         return;
     }
-    size_t room = PACKET_DATA_MAX - len, farther = room < PORT_FARTHER ? room : PORT_FARTHER;
+    size_t room = PACKET_ROOM_MAX - len, farther = room < PORT_FARTHER ? room : PORT_FARTHER;
     packet->packet.data += farther;
     packet->packet.room = (uint16_t)(room - farther);
     memcpy(packet->packet.data, frame, len);

@@ -29,7 +29,7 @@ struct port_frame {
 struct port_packet {
     struct packet packet; /* first: the stack sees only this */
     unsigned refs;
-    uint8_t bytes[PACKET_HEADROOM + PACKET_DATA_MAX];
+    uint8_t bytes[PACKET_HEADROOM + PACKET_ROOM_MAX];
     uint8_t behind[PORT_FARTHER]; /* nobody's: an overflow is noticed */
 };
 
