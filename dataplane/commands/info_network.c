@@ -54,6 +54,7 @@ static const struct figure kernel_figures[] = {
     {"kernel_ours", offsetof(struct kernel_counters, ours)},
     {"kernel_from", offsetof(struct kernel_counters, from_kernel)},
     {"kernel_no_packet", offsetof(struct kernel_counters, no_packet)},
+    {"kernel_too_long", offsetof(struct kernel_counters, too_long)},
     {"kernel_wanted", offsetof(struct kernel_counters, wanted)},
 };
 

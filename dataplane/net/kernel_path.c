@@ -252,7 +252,8 @@ static unsigned take(struct kernel_port *port, struct net *net, struct packet_po
     unsigned taken = 0;
 
     for (; taken < KERNEL_TAKE_MAX && (frame = ring_next(ring)) != NULL; taken++) {
-        if (frame->len > queue->room) { /* the TAP has the port's MTU: nothing sends that */
+        if (frame->len > queue->room) { /* somebody raised the MTU of the TAP */
+            add(&port->counters.too_long);
             ring_done(ring);
             continue;
         }

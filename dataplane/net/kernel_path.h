@@ -49,6 +49,7 @@ struct kernel_counters {
     _Atomic uint64_t ours;                      /* dropped: to a port of ours */
     _Atomic uint64_t from_kernel;               /* frames sent for the kernel */
     _Atomic uint64_t no_packet;                 /* put off: no packet for one */
+    _Atomic uint64_t too_long;                  /* dropped: longer than a packet of the port */
     _Atomic uint64_t wanted;                    /* neighbours that the kernel was to look for */
 };
 

@@ -235,6 +235,22 @@ Test(kernel_path, our_ports_of_other_addresses_are_the_kernels)
     end(world);
 }
 
+/* Who raises the MTU of the TAP gets no frames past the end of a packet. */
+Test(kernel_path, frames_longer_than_a_packet_are_dropped)
+{
+    struct world *world = begin();
+    struct kernel_frame *frame = kernel_path_room(world->path);
+    uint16_t len = (uint16_t)(world->port.base.room + 1);
+
+    memset(frame->bytes, 0xff, len);
+    kernel_path_put(world->path, len);
+    kernel_port_exchange(world->workers[0], world->net, &world->port.base, world->now_us);
+    cr_expect_eq(counters(world)->too_long, 1);
+    cr_expect_eq(counters(world)->from_kernel, 0);
+    cr_expect_eq(world->port.live, 0, "no packet was taken");
+    end(world);
+}
+
 /* Puts a frame of the kernel's for worker 0. */
 static void from_kernel(struct world *world, struct packet *packet)
 {
