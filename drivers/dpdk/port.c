@@ -26,6 +26,7 @@ enum {
     AF_XDP_BESIDES = sizeof(struct rte_mempool_objhdr) + RTE_CACHE_LINE_SIZE +
                      sizeof(struct rte_mbuf) + sizeof(struct packet) + PACKET_HEADROOM +
                      DPDK_AF_XDP_ROOM + DPDK_FRAME_HEADER,
+    MEMIF_BUFFER = 2048,    /* bytes of a buffer, unless told */
     AF_PACKET_BESIDES = 80, /* of a frame of the ring, besides the datagram (packet(7)) */
     AF_PACKET_FRAME = 2048, /* its size, unless told */
     AF_PACKET_ALIGN = 128,
@@ -229,12 +230,29 @@ static unsigned mtu_limit(const struct dpdk_port *port, const struct rte_eth_dev
     return RTE_MIN(most, driver);
 }
 
+/* A memif client's buffers are those of both ends; a frame that is longer takes several of them, and
+ * of the ring. */
+static int ask_for_buffers(struct dpdk_spec *spec, unsigned mtu)
+{
+    unsigned need = (mtu + DPDK_FRAME_HEADER + 63) & ~63u;
+    char role[16] = "client";
+
+    dpdk_spec_value(spec, "role", role, sizeof(role));
+    if (need <= MEMIF_BUFFER || strcmp(role, "client") != 0)
+        return 0;
+    return dpdk_spec_default(spec, "bsize", need);
+}
+
 /* af_packet's frames are large enough for few MTUs beyond the default, unless it is told. */
 static int ask_for_frames(struct dpdk_spec *spec, unsigned mtu)
 {
     unsigned need = mtu + AF_PACKET_BESIDES;
     char value[16];
 
+    if (mtu > DPDK_MTU_MAX) /* is refused later */
+        return 0;
+    if (strcmp(spec->driver, "net_memif") == 0)
+        return ask_for_buffers(spec, mtu);
     if (strcmp(spec->driver, "net_af_packet") != 0 || need <= AF_PACKET_FRAME ||
         dpdk_spec_value(spec, "framesz", value, sizeof(value)) ||
         dpdk_spec_value(spec, "blocksz", value, sizeof(value)))

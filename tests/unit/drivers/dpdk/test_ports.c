@@ -18,10 +18,8 @@ static char error[DPDK_ERROR_MAX];
 
 static struct dpdk *start(const char *spec)
 {
-    const struct dpdk_options options = {.specs = &spec,
-                                         .spec_count = 1,
-                                         .queues = 2,
-                                         .packets_per_queue = 4095};
+    const struct dpdk_options options = {
+        .specs = &spec, .spec_count = 1, .queues = 2, .packets_per_queue = 4095, .mtu = 9000};
     struct dpdk *dpdk = NULL;
 
     if (!dpdk_built())
@@ -367,6 +365,49 @@ Test(dpdk_ports, memif_pair_carries_frames_both_ways)
     cr_expect_eq(info.mtu, 1500);
     cr_expect_eq(info.offloads, 0);
     dpdk_stop(dpdk);
+}
+
+/* A frame of 9000 and its header; `args` behind both specs. */
+static void large_frames_over_memif(const char *args)
+{
+    char server_spec[160], client_spec[160];
+    struct dpdk_port *server, *client;
+    struct packet *sent, *got;
+    struct dpdk *dpdk;
+
+    memif_spec(server_spec, sizeof(server_spec), 0, "server");
+    memif_spec(client_spec, sizeof(client_spec), 1, "client");
+    strcat(client_spec, args);
+    dpdk = start(server_spec);
+    cr_assert_eq(dpdk_port_open(dpdk, server_spec, 1, 9000, &server, error), 0, "%s", error);
+    cr_assert_eq(dpdk_port_open(dpdk, client_spec, 1, 9000, &client, error), 0, "%s", error);
+    tick_until(server, true, 1);
+    await_link(client, true);
+    sent = frame(dpdk_queue(client, 0), 5, 9014);
+    for (unsigned i = 0; i < 9014; i++)
+        sent->data[i] = (uint8_t)(i * 7 + i / 256);
+    packet_hold(dpdk_queue(client, 0), sent);
+    send_one(dpdk_queue(client, 0), sent);
+    got = await(dpdk_queue(server, 0));
+    cr_expect_eq(got->len, 9014);
+    cr_expect_arr_eq(got->data, sent->data, 9014);
+    cr_expect_eq(packet_receive(dpdk_queue(client, 0), &sent, 1), 0); /* gives buffers to fill */
+    send_one(dpdk_queue(server, 0), got);
+    got = await(dpdk_queue(client, 0));
+    cr_expect_eq(got->len, 9014);
+    cr_expect_eq(got->data[9013], (uint8_t)(9013 * 7 + 9013 / 256));
+    packet_release(dpdk_queue(client, 0), got);
+    dpdk_stop(dpdk);
+}
+
+Test(dpdk_ports, memif_carries_large_frames_in_one_buffer)
+{
+    large_frames_over_memif("");
+}
+
+Test(dpdk_ports, memif_carries_large_frames_in_several_buffers)
+{
+    large_frames_over_memif(",bsize=2048");
 }
 
 /* A peer that sends until it is killed. */
