@@ -1,4 +1,6 @@
-/* Runs seeds of the lossy pipe. Usage: run_pipe [-n COUNT] [-s FIRST] [-t] [-c "seed=1 drop=5 ..."]
+/* Runs seeds of the lossy pipe.
+ * Usage: run_pipe [-n COUNT] [-d SECONDS] [-s FIRST] [-t] [-c "seed=1 drop=5 ..."]
+ *   -d  runs seeds until the time is over, however many
  *   -t  shows the frames of the case given with -c
  * A failing seed is printed with the smallest case found that still fails; run that with -c. */
 #include "tests/net/pipe.h"
@@ -51,15 +53,18 @@ int main(int argc, char **argv)
 {
     struct pipe_world *world = calloc(1, sizeof *world);
     unsigned count = SEEDS, first = 1, passed = 0, failed = 0, complete = 0;
+    double duration = 0;
     const char *text = NULL;
     bool tracing = false;
     double started = seconds();
     uint64_t frames = 0, lost = 0, rests = 0;
     int option, status;
 
-    while ((option = getopt(argc, argv, "n:s:c:t")) != -1) {
+    while ((option = getopt(argc, argv, "n:d:s:c:t")) != -1) {
         if (option == 'n')
             count = (unsigned)strtoul(optarg, NULL, 10);
+        else if (option == 'd')
+            duration = strtod(optarg, NULL);
         else if (option == 's')
             first = (unsigned)strtoul(optarg, NULL, 10);
         else if (option == 'c')
@@ -71,7 +76,9 @@ int main(int argc, char **argv)
     }
     if (world == NULL || !pipe_create(world))
         return 2;
-    for (unsigned i = 0; text == NULL && i < count && failed < FAILURES_MAX; i++) {
+    for (unsigned i = 0; text == NULL && failed < FAILURES_MAX &&
+                         (duration > 0 ? seconds() - started < duration : i < count);
+         i++) {
         struct pipe_case wanted;
 
         pipe_choose(&wanted, first + i);
