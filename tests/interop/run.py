@@ -287,16 +287,36 @@ def path_mtu_shrinks_unsaid(network):
             router.run(f"iptables -D {blocked}")
 
 
+def counted(router, table, chain):
+    """The packets that each rule of the chain has met."""
+    lines = router.run(f"iptables -t {table} -L {chain} -v -x -n").splitlines()[2:]
+    return [int(line.split()[0]) for line in lines]
+
+
 def peer_with_ecn(network):
+    """The router marks 1 % of the packets that allow it; each end tells, and hears of it."""
+    router = network.router
+    rules = [f"-p tcp {way} r0 -m ecn {what}" for way in ("-i", "-o")
+             for what in ("--ecn-ip-ect 3", "--ecn-tcp-ece", "--ecn-tcp-cwr")]
     network.client.run("sysctl -q -w net.ipv4.tcp_ecn=1")
     try:
         with Client(network) as client:
             port = client.socket.getsockname()[1]
             shown = network.client.run(f"ss -H -t -i -o -n sport = :{port}")
             equal("ecn" in shown.split(), True, f"both agreed on ECN; {shown}")
-        transfer(network, 4 * MEGABYTE)
+        router.run("iptables -t mangle -A PREROUTING -p tcp -m ecn --ecn-ip-ect 2 "
+                   "-m statistic --mode random --probability 0.01 -j TOS --set-tos 0x03/0x03")
+        for rule in rules:
+            router.run(f"iptables -t mangle -A POSTROUTING {rule}" if "-o" in rule else
+                       f"iptables -t mangle -A FORWARD {rule}")
+        transfer(network, 8 * MEGABYTE)
+        for chain, whose in (("FORWARD", "the peer"), ("POSTROUTING", "the server")):
+            marked, told, heard = counted(router, "mangle", chain)
+            equal(min(marked, told, heard) > 0, True,
+                  f"of {whose}: {marked} marked, {told} with ECE, {heard} with CWR")
     finally:
         network.client.run("sysctl -q -w net.ipv4.tcp_ecn=2")
+        router.run("iptables -t mangle -F")
 
 
 def eventually(condition, what):
@@ -357,12 +377,12 @@ def address_of_the_peer_flaps(network):
             replies.append(client.call("GET", "flap") == value)
 
     with Client(network, namespace=network.router) as watcher:
-        mover, start = threading.Thread(target=move), watcher.info("rx_bytes")
+        mover = threading.Thread(target=move)
+        start = {way: watcher.info(way) for way in ("rx_bytes", "tx_bytes")}
         mover.start()
         try:
-            for finished, moved in enumerate((8, 72)):
-                eventually(lambda: watcher.info("rx_bytes") + watcher.info("tx_bytes") >
-                           start + moved * MEGABYTE, "the transfer goes on")
+            for finished, way in enumerate(start):
+                eventually(lambda: watcher.info(way) > start[way] + 16 * MEGABYTE, "it goes on")
                 namespace.run("ip addr del 10.8.0.2/24 dev c0")
                 try:
                     equal(len(replies), finished, "transfers that are over")
