@@ -24,7 +24,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from kernel_path import (CLIENT, INTERFACE, SECONDS, attempt, checksum, only_for_polluxd,  # noqa: E402
                          ping, stack_figure)
-from run import Client, MEGABYTE, Results, equal, random_bytes, redis_cli, small_requests  # noqa: E402
+from run import (Client, MEGABYTE, Results, equal, eventually, random_bytes,  # noqa: E402
+                 redis_cli, small_requests)
 from topology import SERVER, SERVER6, Network, Server, die_with_parent  # noqa: E402
 
 BGP_PORT, LINES = 179, 500
@@ -32,14 +33,6 @@ DHCP_SERVER, DHCP_CLIENT = 67, 68
 VLAN, VLAN_NEAR, VLAN_FAR = 7, "10.77.0.1", "10.77.0.254"
 ALL, ADVERTISEMENT = 3, 136  # ETH_P_ALL; of ICMPv6
 SLOW_S = 2.0  # a request beside a flood, on a machine that others use too
-
-
-def eventually(condition, what):
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {SECONDS} seconds: {what}")
-        time.sleep(0.02)  # between two looks
 
 
 def receive(sock, size):
