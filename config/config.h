@@ -105,6 +105,7 @@ struct config {
     struct config_list *_Atomic dpdk_gateway; /* one IPv4, one IPv6 */
     _Atomic int64_t dpdk_mtu;                 /* bytes */
     _Atomic int64_t dpdk_queues;              /* queue pairs to use; 0: one a worker */
+    _Atomic int64_t dpdk_offloads;            /* the card computes checksums, if it can */
     _Atomic int64_t dpdk_flow_isolation;      /* the kernel keeps all but our TCP ports */
     _Atomic int64_t dpdk_kernel_path;         /* what is not ours goes to the kernel */
     _Atomic int64_t dpdk_idle;                /* us of quiet before a worker sleeps; 0: never */

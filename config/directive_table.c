@@ -170,6 +170,7 @@ const struct directive directives[] = {
     {ROW("dpdk-mtu", INT, "1500"), .flags = START, AT(dpdk_mtu),
      RANGE(CONFIG_MTU_MIN, CONFIG_MTU_MAX)},
     {ROW("dpdk-queues", INT, "0"), .flags = START, AT(dpdk_queues), RANGE(0, 64)},
+    {ROW("dpdk-offloads", BOOL, "yes"), .flags = START, AT(dpdk_offloads)},
     {ROW("dpdk-flow-isolation", BOOL, "no"), .flags = START, AT(dpdk_flow_isolation)},
     {ROW("dpdk-kernel-path", ENUM, "no"), .flags = START, AT(dpdk_kernel_path),
      .choices = kernel_paths},

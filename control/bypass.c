@@ -177,6 +177,7 @@ int bypass_start(struct bypass *bypass, const struct config *config, unsigned wo
 
     options.mtu = (unsigned)config->dpdk_mtu;
     options.isolate = config->dpdk_flow_isolation != 0;
+    options.no_offloads = config->dpdk_offloads == 0;
     options.interrupts = config->dpdk_idle != 0;
 
     if (check(config, log) < 0)

@@ -140,6 +140,7 @@ program 'interop kernel path' build tests/interop/kernel_path.py
 program 'interop kernel ports' build tests/interop/kernel_ports.py
 program 'interop kernel traffic' build tests/interop/kernel_traffic.py
 program 'interop mtu' build tests/interop/mtu.py
+program 'interop offloads' build tests/interop/offloads.py
 program 'interop queues' build tests/interop/queues.py
 program 'interop kills' build tests/interop/kills.py
 program 'interop memif kills' build tests/interop/memif_kills.py \

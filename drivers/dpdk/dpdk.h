@@ -45,6 +45,7 @@ struct dpdk_options {
     unsigned packets_per_queue; /* 0: two rings and DPDK_SPARE_PACKETS */
     bool interrupts;            /* queues that can wake a sleeping worker are to do so */
     bool isolate;               /* only what rules of ours match comes to the ports */
+    bool no_offloads;           /* checksums are computed and verified in software only */
     const char *args;           /* further EAL arguments, blanks between them; NULL: none */
     struct log *log;            /* where DPDK's warnings go; NULL: nowhere */
 };

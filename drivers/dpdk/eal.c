@@ -315,6 +315,7 @@ int dpdk_start(struct dpdk **out, const struct dpdk_options *options, char *erro
         goto fail;
     dpdk->log = options->log;
     dpdk->isolate = options->isolate;
+    dpdk->no_offloads = options->no_offloads;
     dpdk->interrupts = options->interrupts;
     dpdk->memif_logtype = -1;
     dpdk->starting = true;

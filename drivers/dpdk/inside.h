@@ -74,7 +74,7 @@ struct dpdk {
     struct log *log;
     FILE *stream; /* where EAL writes its log */
     bool hugepages;
-    bool isolate, interrupts;
+    bool isolate, interrupts, no_offloads;
     _Atomic bool starting; /* lines go to error_lines only */
     int memif_logtype;     /* of lines of the memif driver, -1 without it */
     bool interrupt_holds;  /* the interrupt thread has closed the gate; only it reads this */

@@ -144,13 +144,17 @@ static void detach(struct dpdk_port *port)
 
 /* ---- configuring it ---- */
 
-static uint64_t wanted_rx(const struct rte_eth_dev_info *info)
+static uint64_t wanted_rx(const struct dpdk_port *port, const struct rte_eth_dev_info *info)
 {
+    if (port->dpdk->no_offloads)
+        return 0;
     return info->rx_offload_capa & (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM);
 }
 
-static uint64_t wanted_tx(const struct rte_eth_dev_info *info)
+static uint64_t wanted_tx(const struct dpdk_port *port, const struct rte_eth_dev_info *info)
 {
+    if (port->dpdk->no_offloads)
+        return 0;
     return info->tx_offload_capa & (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM);
 }
 
@@ -166,8 +170,8 @@ static int configure(struct dpdk_port *port, const struct rte_eth_dev_info *info
                      char *error)
 {
     uint8_t key[RSS_KEY_MAX];
-    struct rte_eth_conf conf = {.rxmode = {.offloads = wanted_rx(info)},
-                                .txmode = {.offloads = wanted_tx(info)},
+    struct rte_eth_conf conf = {.rxmode = {.offloads = wanted_rx(port, info)},
+                                .txmode = {.offloads = wanted_tx(port, info)},
                                 .intr_conf = {.rxq = port->interrupts}};
     int result;
 
@@ -353,8 +357,8 @@ static int set_up_queue(struct dpdk_port *port, const struct rte_eth_dev_info *i
                     "port %s: no memory for %u packets of queue %u (%s); give it more hugepages: "
                     "sysctl vm.nr_hugepages, or more memory: dpdk-args '-m MEGABYTES'",
                     port->spec.name, port->dpdk->packets_per_queue, index, rte_strerror(rte_errno));
-    rx.offloads = wanted_rx(info);
-    tx.offloads = wanted_tx(info);
+    rx.offloads = wanted_rx(port, info);
+    tx.offloads = wanted_tx(port, info);
     result = rte_eth_rx_queue_setup(port->id, (uint16_t)index, (uint16_t)descriptors_rx,
                                     (unsigned)node, &rx, queue->pool);
     if (result == 0)
@@ -389,7 +393,7 @@ static void describe(struct dpdk_port *port, const struct rte_eth_dev_info *info
 {
     struct rte_ether_addr mac = {{0}};
     int node = rte_eth_dev_socket_id(port->id);
-    uint64_t tx = wanted_tx(info);
+    uint64_t tx = wanted_tx(port, info);
 
     rte_eth_macaddr_get(port->id, &mac);
     memcpy(port->info.mac, mac.addr_bytes, sizeof(port->info.mac));
@@ -399,7 +403,7 @@ static void describe(struct dpdk_port *port, const struct rte_eth_dev_info *info
     port->info.numa_node = node > 0 ? (unsigned)node : 0;
     port->info.hugepages = port->dpdk->hugepages;
     port->info.pool_packets = port->dpdk->packets_per_queue;
-    port->info.checks_rx = wanted_rx(info) != 0;
+    port->info.checks_rx = wanted_rx(port, info) != 0;
     port->info.offloads = (tx & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM ? PACKET_TX_IP_CHECKSUM : 0) |
                           (tx & RTE_ETH_TX_OFFLOAD_TCP_CKSUM ? PACKET_TX_TCP_CHECKSUM : 0);
 }

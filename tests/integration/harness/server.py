@@ -21,7 +21,7 @@ STOP_S = 20.0
 POLLUX_ONLY = {"workers", "worker-cpus", "net-driver", "per-core-endpoints",
                "per-core-port-base", "worker-mailbox-size", "dpdk-port", "dpdk-args",
                "dpdk-address", "dpdk-gateway", "dpdk-mtu", "dpdk-queues",
-               "dpdk-flow-isolation", "dpdk-kernel-path",
+               "dpdk-flow-isolation", "dpdk-offloads", "dpdk-kernel-path",
                "dpdk-idle", "dpdk-congestion"}
 # What no log of a healthy server contains.
 ALARMS = re.compile(r"AddressSanitizer|ThreadSanitizer|LeakSanitizer|runtime error:|"
