@@ -192,3 +192,25 @@ Test(memory_command, parts_of_the_memory_add_up)
     cr_assert_eq(memory_used_bytes(memory), 0);
     memory_destroy(memory);
 }
+
+static uint64_t rate_after(struct worker *worker, uint64_t commands, uint64_t elapsed_us)
+{
+    atomic_fetch_add(&worker->stats.commands, commands);
+    worker->now_us += elapsed_us;
+    stats_cron(worker);
+    return atomic_load(&worker->stats.operations_per_second);
+}
+
+Test(info, rates_fall_as_fast_where_a_worker_looks_seldom)
+{
+    struct fixture *f = start();
+    struct worker *worker = f->node->workers[0];
+
+    for (int i = 0; i < 16; i++)
+        rate_after(worker, 1000, 100000);
+    cr_expect_eq(rate_after(worker, 1000, 100000), 10000);
+    cr_expect_eq(rate_after(worker, 0, 100000), 9375, "one of 16 samples");
+    cr_expect_eq(rate_after(worker, 0, 800000), 4375, "eight more");
+    cr_expect_eq(rate_after(worker, 0, 3600000000), 0, "all of them");
+    finish(f);
+}
