@@ -16,8 +16,9 @@ import time
 
 from resp import Channel
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
-                                "integration"))
+# Behind all else: a run.py is there as well.
+sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+                             "integration"))
 from harness import packets  # noqa: E402  (the path must be set first)
 
 START_SECONDS = 20

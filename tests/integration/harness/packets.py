@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-sys.path.insert(0, os.path.join(ROOT, "tests", "interop"))
+sys.path.append(os.path.join(ROOT, "tests", "interop"))  # behind all else: a run.py is there, too
 
 from topology import Namespace  # noqa: E402  (the path must be set first)
 
