@@ -33,9 +33,11 @@ class Difference:
         self.fatal = None  # "died" or "hung": the server needs a restart
 
     def sort(self):
-        """What a shrunk sequence has to show as well to count as the same failure."""
+        """What a shrunk sequence has to show as well to count as the same failure. Which command
+        shows first that the keys differ in the end depends on the order of the keys."""
         name = self.cmd.split(" ")[0].upper()
-        return (self.fatal, self.step is None, name if self.fatal is None else "")
+        named = self.fatal is None and self.step is not None
+        return (self.fatal, self.step is None, name if named else "")
 
 
 class Model:
