@@ -166,9 +166,13 @@ static bool record_some(struct control *control)
     return false;
 }
 
-/* A thread that hangs cannot be ended, nor can what it uses be taken down in order. */
+/* A thread that hangs cannot be ended, nor can what it uses be taken down in order. The others are
+ * waited for where they have ended. */
 static void give_up(struct control *control)
 {
+    for (uint32_t i = 0; i < control->node->worker_count; i++)
+        if (atomic_load_explicit(&control->node->workers[i]->ended, memory_order_acquire))
+            worker_join(control->node->workers[i]);
     process_remove_pidfile(&control->process);
     if (control->unixsocket[0] != '\0')
         unlink(control->unixsocket);
