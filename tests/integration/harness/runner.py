@@ -20,6 +20,10 @@ from . import packets
 from .server import Server, StartFailed, Target, built_with_sanitizer, tail
 
 
+# More failures than that have a cause which a second run does not take away.
+RETRIES = 5
+
+
 class Skip(Exception):
     """Does not apply here (only for what --as-redis can't do)."""
 
@@ -128,7 +132,9 @@ class Session:
         self.never_started = {}
         self.passed = self.failed = self.skipped = 0
         self.failures = []
+        self.unsteady = []  # failed at first, and passed then
         self.left_out = []  # with the reason
+        self.retry_budget = RETRIES if options.retry else 0
 
     # Servers shared by tests
 
@@ -280,9 +286,25 @@ class Session:
                 if self.options.list:
                     print(run[0])
                     continue
+                failed = self.failed
                 self.run_one(*run)
+                if failed < self.failed and self.retry_budget > 0:
+                    self.retry(run)
         finally:
             self.stop_shared()
+
+    def retry(self, run):
+        """Once more with the same sequences: what only the machine's other work brought about goes."""
+        self.retry_budget -= 1
+        before = (self.failed, list(self.failures))
+        print(f"once more: {run[0]}", flush=True)
+        self.run_one(*run)
+        if self.failed == before[0]:
+            self.failed -= 1
+            self.failures = before[1][:-1]
+            self.unsteady.append(run[0])
+        else:  # twice the same
+            self.failed, self.failures = before
 
     @staticmethod
     def _alarm(*_):
@@ -313,6 +335,8 @@ def main(folder, description):
     parser.add_argument("--seed", default=None, help="repeat a run")
     parser.add_argument("--patience", type=float, default=1.0,
                         help="factor for all time limits (sanitizer builds, slow machines)")
+    parser.add_argument("--retry", action="store_true",
+                        help=f"tests that fail run once more, up to {RETRIES} of them")
     parser.add_argument("--list", action="store_true", help="only print the names")
     options = parser.parse_args()
     if options.seed is None:
@@ -334,6 +358,8 @@ def main(folder, description):
         print("not applicable: " + line)
     if session.skipped:
         print(f"{session.skipped} not applicable to redis-server")
+    if session.unsteady:
+        print("passed at the second attempt: " + ", ".join(session.unsteady))
     if session.failures:
         print("failed: " + ", ".join(session.failures))
     print(f"{session.passed} passed, {session.failed} failed", flush=True)
