@@ -192,7 +192,7 @@ class Session:
         plain = {"workers": (4,), "drivers": "first", "pollux": False, "timeout": 120,
                  "quick": True}
         for module_name, module in self.modules():
-            for name, function in vars(module).items():
+            for name, function in list(vars(module).items()):
                 if not (name.startswith("test_") and callable(function)):
                     continue
                 how = getattr(function, "case", plain)
