@@ -10,6 +10,7 @@ enum {
     FIRST_PROBE_US = 1000000, /* section 7.2: before the first round trip sample */
     CREDIT_FIRST = 1024,
     TIMESTAMP_AGE_MAX_MS = 60000, /* an echo older than that is no sample */
+    FRTO_NEW = 2,                 /* RFC 5682 section 2.1, step 2b: new segments */
     RECOVERY_UNDO_US = 1000000,   /* news that a reduction was in vain comes no later */
 };
 
@@ -238,6 +239,10 @@ static void take_back(struct recovery *recovery, struct packet *queue, struct re
     if (recovery->phase == RECOVERY_REPAIR)
         recovery->reordering = true;
     recovery->phase = RECOVERY_OPEN;
+    /* RFC 6582 section 3.2, step 2 holds a fast retransmit back because repetitions make duplicates.
+     * So few of them make none, and what is missing need not wait for another timeout. */
+    if (recovery->undo_resent < RECOVERY_DUP_THRESHOLD)
+        recovery->recover = recovery->una - 1;
     recovery->dup_acks = 0;
     recovery->dup_bytes = 0;
     recovery->fast_frto = false;
@@ -246,6 +251,18 @@ static void take_back(struct recovery *recovery, struct packet *queue, struct re
 }
 
 /* ---- What an acknowledgment means ---- */
+
+/* Whether an echo from before the last transmission of what is acknowledged may have been brought by
+ * that transmission. The first one had arrived and its ACK was lost: the peer takes no timestamp from
+ * what it already has (RFC 7323 section 5.3, R2 before R3), so its echo is as old as the first one.
+ * As a sample it would be the whole timeout, from which the next one is made twice as long, and so on
+ * with each lost ACK; so this is Karn's case (RFC 6298 section 3). Sooner than any round trip it is
+ * the answer to an earlier transmission, which was under way that long. */
+static bool echo_ambiguous(const struct recovery *recovery, const struct scoreboard_news *found)
+{
+    return found->resent && sequence_before(found->ack->ts_echo, found->resent_mark) &&
+           found->ack->now_us - found->resent_us >= recovery->rtt.min_us;
+}
 
 /* RFC 6298 sections 2 and 3, RFC 7323 section 4.1. */
 static void take_sample(struct recovery *recovery, const struct scoreboard_news *found)
@@ -260,7 +277,8 @@ static void take_sample(struct recovery *recovery, const struct scoreboard_news 
 
         rtt_sample(&recovery->rtt,
                    age_us < RTT_SAMPLE_MAX_US ? (uint32_t)age_us : RTT_SAMPLE_MAX_US, ack->now_us);
-    } else if (found->moved && ack->stamped && age_ms < TIMESTAMP_AGE_MAX_MS) {
+    } else if (found->moved && ack->stamped && age_ms < TIMESTAMP_AGE_MAX_MS &&
+               !echo_ambiguous(recovery, found)) {
         /* The clock of timestamps ticks in ms. */
         rtt_sample(&recovery->rtt, age_ms != 0 ? age_ms * 1000 : 1000, ack->now_us);
     }
@@ -340,10 +358,16 @@ static void count_duplicates(struct recovery *recovery, struct packet *queue,
 {
     uint32_t mss = recovery->congestion.mss;
 
-    /* After a timeout the duplicates may be those of our own repetitions. */
-    if (!found->ack->duplicate || queue == NULL || queue->sends == 0 ||
-        recovery->phase == RECOVERY_TIMEOUT)
+    if (!found->ack->duplicate || queue == NULL || queue->sends == 0)
         return;
+    if (recovery->phase == RECOVERY_TIMEOUT) {
+        /* They may be those of our own repetitions; but the segments that F-RTO sent beyond them
+         * have arrived (RFC 5682 section 2.1, step 3a), and no longer keep these back. */
+        if (recovery->dup_bytes + mss <= recovery->nxt - recovery->recover &&
+            recovery->dup_bytes + mss <= FRTO_NEW * mss)
+            recovery->dup_bytes += mss;
+        return;
+    }
     if (recovery->dup_acks < UINT8_MAX)
         recovery->dup_acks++;
     /* No more than what is out behind the missing one, nor, while each of them lets another segment

@@ -122,10 +122,13 @@ struct packet *scoreboard_acked(struct recovery *recovery, struct packet *queue,
                 run_set_last(queue->next, last);
         } else {
             arrived(recovery, queue, news);
-            if (queue->state & RECOVERY_RESENT)
+            if ((queue->state & RECOVERY_RESENT) != 0 && !news->resent) {
                 news->resent = true;
-            else if (news->sent_us == 0)
+                news->resent_mark = queue->mark;
+                news->resent_us = queue->sent_us;
+            } else if ((queue->state & RECOVERY_RESENT) == 0 && news->sent_us == 0) {
                 news->sent_us = queue->sent_us;
+            }
         }
         queue = queue->next;
     }

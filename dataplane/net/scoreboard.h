@@ -19,6 +19,8 @@ struct scoreboard_news {
     uint32_t bytes;          /* newly delivered, by ACK or SACK */
     bool moved;              /* una has */
     bool resent;             /* una went past a packet that was sent twice */
+    uint32_t resent_mark;    /* if so: its last timestamp and time, of the first such packet */
+    uint64_t resent_us;
     bool original;           /* a packet from before `recover` that was sent once has arrived */
     bool duplicate;          /* DSACK: the peer got these bytes twice */
     uint32_t duplicate_left, duplicate_right;

@@ -10,7 +10,9 @@ enum {
     STEPS_MAX = 400000, /* events of one case */
     CLIENT_PORT = 40001,
     BURST_US = 100000,    /* a burst of losses lasts no longer */
-    LIMIT_S = 7200,       /* the longest that a case may take, in its own time */
+    LIMIT_S = 7200,       /* the longest that a case without losses may take, in its own time */
+    TIMEOUT_S = 60,       /* the longest retransmission timeout */
+    SEGMENT_LEAST = 500,  /* bytes of payload in a full segment */
     STILL_S = 1000,       /* ... without progress */
     WRITE_AHEAD = 100000, /* bytes that an application lets wait in its connection */
 };
@@ -464,6 +466,26 @@ static bool judge(struct pipe_world *world, const struct pipe_case *wanted)
     return true;
 }
 
+/* The longest that a case may take, s. Without SACK and timestamps nothing tells the timeout that
+ * it has grown too long but a segment that gets through the first time (RFC 6298 section 3), so
+ * each one that is lost may cost the longest timeout there is. */
+static uint64_t limit_s(const struct pipe_case *wanted)
+{
+    uint64_t segments = 2 + (wanted->bytes[0] + wanted->bytes[1]) / SEGMENT_LEAST;
+    uint64_t lost = wanted->drop * (UINT64_C(2) + wanted->burst_drop) / 2; /* of 10,000 */
+
+    if (wanted->limit_s != 0)
+        return wanted->limit_s;
+    lost += wanted->flip + wanted->truncate;
+    for (unsigned side = 0; side < 2; side++) {
+        if (wanted->fail_every[side] != 0)
+            lost += 10000 / wanted->fail_every[side];
+    }
+    if (lost > 10000)
+        lost = 10000;
+    return LIMIT_S + segments * lost * TIMEOUT_S / 10000;
+}
+
 static bool play(struct pipe_world *world, const struct pipe_case *wanted)
 {
     uint64_t last_progress = 0, progress_us = world->now_us;
@@ -480,7 +502,7 @@ static bool play(struct pipe_world *world, const struct pipe_case *wanted)
         if (world->now_us - progress_us > STILL_S * UINT64_C(1000000) && wanted->pause_ms < 60000)
             return fail(world, "no progress for %d s at %llu ms", STILL_S,
                         (unsigned long long)world->now_us / 1000);
-        if (world->now_us > LIMIT_S * UINT64_C(1000000) || steps == STEPS_MAX)
+        if (world->now_us > limit_s(wanted) * 1000000 || steps == STEPS_MAX)
             return fail(world, "no end after %llu ms and %u steps",
                         (unsigned long long)world->now_us / 1000, steps);
         if (next_time(world) == UINT64_MAX)

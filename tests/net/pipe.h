@@ -32,7 +32,8 @@ struct pipe_case {
     uint32_t abort_at;      /* ... once it has received as much */
     uint32_t mtu[2];
     uint32_t v6, newreno, no_sack, no_ts, no_ws, no_ecn, lazy, cookies;
-    uint32_t wrap; /* 0, or how many bytes before 2^32 both ISNs lie */
+    uint32_t limit_s; /* 0, or the longest that it may take instead of what losses allow for */
+    uint32_t wrap;    /* 0, or how many bytes before 2^32 both ISNs lie */
 };
 
 struct pipe_frame {

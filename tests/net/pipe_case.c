@@ -53,6 +53,7 @@ static const struct field fields[] = {
     FIELD("packets1", packets[1], 1024),
     FIELD("abort_at", abort_at, 0),
     FIELD("latency", latency_us, 100),
+    FIELD("limit", limit_s, 0),
 };
 
 enum { FIELDS = sizeof fields / sizeof *fields, SHRINK_RUNS_MAX = 400 };
