@@ -156,6 +156,9 @@ static const char *watch(struct pipe_world *world, unsigned from, const struct s
         own->nxt = segment->seq + 1;
         if (!(segment->flags & FRAME_ACK))
             return NULL;
+        /* After the end a late copy of the SYN gets a cookie: nothing was offered with that. */
+        if (world->conns[from] != NULL && world->conns[from]->closed)
+            own->has_edge = false;
     }
     if (own->has_edge && (int32_t)(edge - own->edge) < 0 && !other->fin)
         return "it shrinks its window";
@@ -286,10 +289,22 @@ static void close_or_abort(struct pipe_world *world, const struct pipe_case *wan
     }
 }
 
+/* What a copy of a cookie's ACK opens once the first connection is gone: nobody wants it, but the
+ * client, whose RST was lost or who has not got ours, may well take part in it. */
+static void refuse_others(struct host *host)
+{
+    for (unsigned i = 1; i < host->conns_count; i++) {
+        if (host->conns[i].conn != NULL)
+            net_close(host->net, host->conns[i].conn, NET_CLOSE_NOW);
+    }
+}
+
 static void run_application(struct pipe_world *world, const struct pipe_case *wanted, unsigned side)
 {
     struct host *host = &world->hosts[side];
 
+    if (side == 0)
+        refuse_others(host);
     if (world->conns[side] == NULL) {
         if (side == 1 || host->conns_count == 0)
             return;
