@@ -1,32 +1,4 @@
-#include <criterion/criterion.h>
-
-#include "tests/unit/dataplane/fixture.h"
-
-static struct fixture *f;
-
-static void start(void)
-{
-    f = fixture_create(1);
-    fixture_journal_on(f);
-}
-
-static void stop(void)
-{
-    fixture_destroy(f);
-}
-
-static void expect(const char *line, const char *reply)
-{
-    cr_assert_str_eq(fixture_run(f, line), reply, "%s", line);
-}
-
-static void expect_journal(const char *line, const char *reply, const char *journal)
-{
-    fixture_journal(f);
-    expect(line, reply);
-    const char *written = fixture_journal(f);
-    cr_assert_str_eq(written, journal, "%s journals %s", line, written);
-}
+#include "tests/unit/dataplane/commands/journal_fixture.h"
 
 TestSuite(deadlines, .init = start, .fini = stop);
 

@@ -1,27 +1,8 @@
-#include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/unit/dataplane/fixture.h"
-
-static struct fixture *f;
-
-static void start(void)
-{
-    f = fixture_create(1);
-    fixture_journal_on(f);
-}
-
-static void stop(void)
-{
-    fixture_destroy(f);
-}
-
-static void expect(const char *line, const char *reply)
-{
-    cr_assert_str_eq(fixture_run(f, line), reply, "%s", line);
-}
+#include "tests/unit/dataplane/commands/journal_fixture.h"
 
 TestSuite(lcs, .init = start, .fini = stop);
 
