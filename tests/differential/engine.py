@@ -17,6 +17,9 @@ from steps import Batch, Cmd, Elapse, Raw, Reopen, Scan
 SCAN_CALLS_MAX = 20000
 QUIET_SECONDS = 0.03
 QUIET_AGAIN_SECONDS = 0.4
+ORACLE_SECONDS = 15  # it answers; on a machine with other work that takes its time
+DONE_SECONDS = 0.002
+TURN_BYTES = 8192  # it reads at least so much in a turn of its loop
 SETTLE_SECONDS = 3
 PASSWORD = b"secret"  # the one that cases set with CONFIG SET requirepass
 
@@ -178,7 +181,8 @@ class Pair:
         self.a = Side(a)
         self.b = Side(b)
         self.sides = (self.a, self.b)
-        self.seconds = seconds
+        self.seconds = seconds  # the patience with b
+        self.oracle_seconds = max(seconds, ORACLE_SECONDS)
         self.models = {}
         self.commands_run = 0
         self.dirty_config = False
@@ -214,6 +218,13 @@ class Pair:
     def run(self, sequence, every=False):
         """Runs the sequence from a clean state. Returns its differences: the first one, or with
         `every` all of them. A server that is dead beforehand raises ServerDied."""
+        found = self.run_prepared(sequence, every)
+        if found:  # a reply too many or too few would meet the next run's first question
+            for side in self.sides:
+                side.close_admin()
+        return found
+
+    def run_prepared(self, sequence, every):
         self.prepare(sequence)
         found = []
         try:
@@ -248,6 +259,10 @@ class Pair:
             return []
         raise TypeError(step)
 
+    def read_both(self, channels):
+        """The next reply of each."""
+        return channels[0].read(self.oracle_seconds), channels[1].read(self.seconds)
+
     def forget(self, conn):
         self.models.pop(conn, None)
         for side in self.sides:
@@ -274,8 +289,7 @@ class Pair:
         for cmd in step.cmds:
             if not model.expects_reply(cmd):
                 continue
-            a = channels[0].read(self.seconds)
-            b = channels[1].read(self.seconds)
+            a, b = self.read_both(channels)
             queue = model.queue
             why = comparing.compare(cmd, a, b, queue)
             if why:
@@ -293,7 +307,7 @@ class Pair:
         return found
 
     def expect_closing(self, index, conn, channels):
-        a, b = (c.read(self.seconds) for c in channels)
+        a, b = self.read_both(channels)
         self.forget(conn)
         why = comparing.compare(Cmd([b"(closing)"]), a, b)
         return [self.mark_fatal(Difference(index, "(after QUIT)", a, b, why))] if why else []
@@ -319,9 +333,10 @@ class Pair:
                     channel.sock.shutdown(1)
                 except OSError:
                     pass  # closed by the server already
-                results.append(channel.read_until_closed(self.seconds))
+                patience = self.seconds if results else self.oracle_seconds
+                results.append(channel.read_until_closed(patience))
             elif not results:
-                results.append(channel.read_until_closed(self.seconds, quiet_seconds))
+                results.append(self.read_until_done(channel, len(step.data), quiet_seconds))
             else:
                 results.append(self.read_like(channel, results[0], quiet_seconds))
             channel.close()
@@ -333,6 +348,23 @@ class Pair:
             who = "redis" if left_closed else "polluxd"
             return "only %s closes the connection" % who, a, b
         return None, a, b
+
+    def read_until_done(self, channel, sent_bytes, quiet_seconds):
+        """All that the oracle says to the bytes that were sent. Silence alone does not prove that
+        it is done, but it has one thread: after a few turns of its loop it has seen them all."""
+        data = b""
+        deadline = time.monotonic() + self.oracle_seconds
+        while True:
+            more, closed = channel.read_until_closed(self.oracle_seconds, quiet_seconds)
+            data += more
+            if closed or time.monotonic() > deadline:
+                return data, closed
+            for _ in range(3 + sent_bytes // TURN_BYTES):
+                self.a.ask([(b"PING",)])
+            more, closed = channel.read_until_closed(self.oracle_seconds, DONE_SECONDS)
+            data += more
+            if closed or not more:
+                return data, closed
 
     def read_like(self, channel, model, quiet_seconds):
         data, closed = model
@@ -375,11 +407,12 @@ class Pair:
     def scan_all(self, side, step):
         """The set of keys of a complete iteration, or the first reply that is none."""
         channel = side.channel(step.conn)
+        patience = self.oracle_seconds if side is self.a else self.seconds
         keys, cursor = set(), b"0"
         for _ in range(SCAN_CALLS_MAX):
             self.commands_run += 1
             channel.send(resp.encode([b"SCAN", cursor] + step.args), self.seconds)
-            reply = channel.read(self.seconds)
+            reply = channel.read(patience)
             if reply.kind != b"*" or comparing.scan_once(None, reply, reply):
                 return reply
             keys.update(child.value for child in reply.value[1].value)
@@ -411,7 +444,7 @@ class Pair:
             for side in self.sides:
                 side.channel(conn).send(b"".join(resp.encode(c) for c in commands), self.seconds)
             for words in commands:
-                a, b = (side.channel(conn).read(self.seconds) for side in self.sides)
+                a, b = self.read_both([side.channel(conn) for side in self.sides])
                 why = comparing.compare(Cmd(words), a, b)
                 if why:
                     text = "%s (last sync of connection %d)" % (words[0].decode(), conn)

@@ -2,13 +2,15 @@
 
 Each fault is a small class. It sees every request with its reply and may change the reply, answer
 itself without asking, or end things. The proxy parses both directions with resp.py, one thread for
-each connection.
+each connection; the server gets every request byte for byte as the client wrote it. In the group
+"protocol" there need be no requests in what a client sends, so that bytes pass as they come.
 """
 
+import select
 import socket
 import threading
 
-from resp import Channel, Incomplete, Malformed, encode, parse
+from resp import Channel, Incomplete, parse
 from servers import Server
 
 WAIT_SECONDS = 10
@@ -18,6 +20,9 @@ class Fault:
     """No fault at all: the base, and the control of the test."""
 
     group = "strings"
+
+    def __init__(self, group=None):
+        self.group = group or self.group
 
     def answer(self, words):
         """A reply in place of the server's, or None."""
@@ -106,7 +111,7 @@ class Hangup(Fault):
 
 
 class StaysOpen(Fault):
-    """A protocol error is reported, but the connection stays open."""
+    """A protocol error is reported, but the connection stays open until the client closes it."""
 
     group = "protocol"
 
@@ -169,36 +174,30 @@ class FaultyServer(Server):
 
     def relay(self, client, back):
         pending = b""
-        while True:
+        while self.fault.group != "protocol":
             data = client.recv(1 << 16)
             if not data:
-                self.pass_on(client, back, pending, ended=True)
                 return
             pending += data
             while pending:
                 try:
-                    request, used = parse(pending) if pending[:1] == b"*" else (None, 0)
-                    words = [child.value for child in request.value] if request else []
+                    request, used = parse(pending)
+                    words = [bytes(child.value) for child in request.value]
                 except Incomplete:
                     break
-                except (Malformed, TypeError):
-                    words = []
-                if not words or None in words:
-                    # Not a plain request: bytes go through as they are from here on.
-                    self.pass_on(client, back, pending, ended=False)
-                    pending = b""
-                    continue
-                pending = pending[used:]
-                if not self.one_request(client, back, [bytes(w) for w in words]):
+                # Other bytes (Malformed, TypeError) end the thread with its trace: none are sent.
+                if not self.one_request(client, back, words, pending[:used]):
                     return
+                pending = pending[used:]
+        self.pass_on(client, back)
 
-    def one_request(self, client, back, words):
+    def one_request(self, client, back, words, request):
         words[0] = words[0].upper()
         if self.fault.closes(words):
             return False
         reply = self.fault.answer(words)
         if reply is None:
-            back.send(encode(words), WAIT_SECONDS)
+            back.send(request, WAIT_SECONDS)
             got = back.read(WAIT_SECONDS)
             if got.is_state():
                 return False
@@ -208,15 +207,39 @@ class FaultyServer(Server):
             return False
         return True
 
-    def pass_on(self, client, back, data, ended):
-        """Sends raw bytes and relays what comes until silence or the end of the stream."""
-        back.send(data, WAIT_SECONDS)
-        if ended:
-            back.sock.shutdown(socket.SHUT_WR)
-        answer, closed = back.read_until_closed(WAIT_SECONDS, None if ended else 0.01)
-        client.sendall(answer)
-        if closed and not self.fault.keeps_open():
-            client.shutdown(socket.SHUT_RDWR)
-            raise OSError("closed by the server")
-        if closed:
-            client.recv(1)  # until the client gives up
+    def pass_on(self, client, back):
+        """Bytes in both directions until the server ends the stream, and the client where the
+        fault has it wait for that."""
+        sources = [back.sock, client]
+        while back.sock in sources:
+            source = select.select(sources, [], [])[0][0]
+            data = received(source)
+            if not data:
+                sources.remove(source)
+            if source is back.sock:
+                client.sendall(data)
+            elif data:
+                back.send(data, WAIT_SECONDS)
+                client.sendall(back.buf)  # what came while it was sent
+                back.buf = b""
+            else:
+                end_sending(back.sock)
+        if not self.fault.keeps_open():
+            end_sending(client)
+        while client in sources and received(client):
+            pass  # closing with bytes unread would take the replies back
+
+
+def received(sock):
+    """The next bytes, none at the end of the stream however it came."""
+    try:
+        return sock.recv(1 << 16)
+    except ConnectionResetError:
+        return b""
+
+
+def end_sending(sock):
+    try:
+        sock.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass  # gone already

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """Does the differential runner find differences? Runs it against servers with known faults.
 
-Each fault of proxy.py has to be found and shrunk to a handful of commands; the proxy without a
-fault has to pass; and so has a second redis-server (run.py --self-check). A server that dies has
-to be reported. The parser and the text form have units of their own below.
+Each fault of proxy.py has to be found and shrunk to a handful of commands, which pass without the
+fault. The proxy without one has to pass; and so has a second redis-server (run.py --self-check).
+A server that dies has to be reported. The parser and the text form have units of their own below.
 """
 
 import contextlib
@@ -33,7 +33,9 @@ SEED = os.environ.get("POLLUX_TEST_SEED") or "%d" % random.SystemRandom().randra
 SEQUENCES_MAX = 60
 SHRUNK_MAX = 6
 SHRINK_SECONDS = 200  # a machine with other work takes its time
-REPLY_SECONDS = 1
+REPLY_SECONDS = 15
+SILENCE_SECONDS = 1  # where a failure is that nothing comes
+CONTROL_SEQUENCES = 5
 
 
 class Parser(unittest.TestCase):
@@ -145,12 +147,13 @@ class Faults(unittest.TestCase):
 
     def hunt(self, fault, sequences):
         """The first failing sequence: (steps, difference), or None."""
+        self.pair.close()  # the proxy looks at a connection's fault when it begins
+        self.pair.seconds = SILENCE_SECONDS if fault.keeps_open() else REPLY_SECONDS
         self.second.fault = fault
         maker = builder.Builder(SEED)
         for number in range(sequences):
-            # The proxy does not follow inline commands in a pipeline.
             sequence = maker.sequence(fault.group, number, 60)
-            if fault.group != "protocol":
+            if fault.group != "protocol":  # the proxy does not follow inline commands
                 sequence = Sequence(without_inline(sequence.steps), sequence.origin)
             found = self.pair.run(sequence)
             if found:
@@ -165,13 +168,24 @@ class Faults(unittest.TestCase):
                 steps, diff = result
                 self.assertIsNone(diff.fatal, diff.why)
                 small = Shrinker(self.pair, diff.sort(), SHRINK_SECONDS).shrink(steps)
-                self.assertTrue(self.pair.run(Sequence(small, "shrunk")), "shrunk to nothing")
                 lines = [line for step in small for line in step.lines()]
-                self.assertLessEqual(len(lines), SHRUNK_MAX, "\n".join(lines))
+                text = "\n".join(lines)
+                found = self.pair.run(Sequence(small, "shrunk"))
+                self.assertTrue(found, "shrunk to nothing: " + text)
+                self.assertEqual(found[0].sort(), diff.sort(), text)
+                self.assertLessEqual(len(lines), SHRUNK_MAX, text)
+                self.without_fault(Sequence(small, "shrunk"))
+
+    def without_fault(self, sequence):
+        self.pair.close()
+        self.second.fault = proxy.Fault(self.second.fault.group)
+        self.assertEqual([(d.cmd, d.a, d.b) for d in self.pair.run(sequence)], [])
 
     def test_the_proxy_itself_makes_no_difference(self):
-        result = self.hunt(proxy.Fault(), 5)
-        self.assertIsNone(result, result and (SEED, result[1].cmd, result[1].a, result[1].b))
+        for group in sorted({fault.group for fault in proxy.FAULTS}):
+            with self.subTest(group=group, seed=SEED):
+                result = self.hunt(proxy.Fault(group), CONTROL_SEQUENCES)
+                self.assertIsNone(result, result and (result[1].cmd, result[1].a, result[1].b))
 
     def test_a_printed_failure_fails_again_as_a_case(self):
         steps, diff = self.hunt(proxy.OffByOne(), SEQUENCES_MAX)
@@ -191,7 +205,7 @@ class Deaths(unittest.TestCase):
         self.addCleanup(self.second.kill)
         self.first.start()
         self.second.start()
-        self.pair = engine.Pair(self.first, self.second, 1)
+        self.pair = engine.Pair(self.first, self.second, REPLY_SECONDS)
         self.addCleanup(self.pair.close)
 
     def run_with(self, action):
@@ -221,6 +235,7 @@ class Deaths(unittest.TestCase):
         self.assertEqual((diff.fatal, diff.b.kind), ("died", CLOSED))
 
     def test_a_silent_server_hangs(self):
+        self.pair.seconds = SILENCE_SECONDS
         diff = self.run_with(lambda: self.second.process.send_signal(signal.SIGSTOP))
         self.assertEqual(diff.fatal, "hung")
 

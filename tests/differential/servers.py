@@ -22,6 +22,7 @@ sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__f
 from harness import packets  # noqa: E402  (the path must be set first)
 
 START_SECONDS = 20
+ALIVE_SECONDS = 10
 STOP_SECONDS = 10
 START_TRIES = 3
 PR_SET_PDEATHSIG = 1
@@ -142,14 +143,14 @@ class Server:
         try:
             channel = self.connect(1)
             try:
-                if channel.call("PING", seconds=3).value is not None:
+                if channel.call("PING", seconds=ALIVE_SECONDS).value is not None:
                     return True
             finally:
                 channel.close()
         except OSError:
             pass
         try:
-            self.process.wait(timeout=3)
+            self.process.wait(timeout=ALIVE_SECONDS)
         except subprocess.TimeoutExpired:
             pass
         return False
