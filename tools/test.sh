@@ -166,6 +166,7 @@ program 'hostile' build tests/hostile/run.py --retry
 program 'integration af_xdp' build tests/integration/run.py --drivers af_xdp --quick --retry
 program 'differential af_xdp' build tests/differential/run.py --drivers af_xdp --workers 1,4
 program 'interop' build tests/interop/run.py
+program 'interop cleanup' build tests/interop/cleanup.py
 program 'interop kernel path' build tests/interop/kernel_path.py
 program 'interop kernel ports' build tests/interop/kernel_ports.py
 program 'interop kernel traffic' build tests/interop/kernel_traffic.py

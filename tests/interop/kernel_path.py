@@ -6,25 +6,21 @@
 Needs root (for namespaces of its own). The last line reads "N passed, N failed"; the exit status is 0
 only if nothing failed.
 """
-import argparse
 import errno
 import os
-import shutil
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
-import traceback
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from run import Client, MEGABYTE, Results, equal, random_bytes, redis_cli, small_requests  # noqa: E402
-from topology import SERVER, SERVER6, Network, Server, die_with_parent  # noqa: E402
+from client import MEGABYTE, SECONDS, Client, equal, random_bytes  # noqa: E402
+from run import redis_cli, small_requests  # noqa: E402
+from runner import Setup, by_driver, main  # noqa: E402
+from topology import SERVER, SERVER6, die_with_parent  # noqa: E402
 
-SECONDS = 20
 HTTP_PORT, CLOSED_PORT = 8000, 81
 INTERFACE = "pollux0"
 CLIENT = "10.8.0.2"
@@ -198,18 +194,12 @@ def neighbours_are_known_to_the_workers(network):
             raise AssertionError(f"neighbours and routes of the snapshot: {found}")
 
 
-CASES = (redis_beside_it, ping_is_answered_by_the_kernel, ping_over_ipv6, ping_in_fragments,
-         service_of_the_kernel_while_we_serve, closed_ports_are_refused_by_the_kernel,
-         kernel_connects_to_others, kernel_is_silent_about_our_port,
-         neighbours_are_known_to_the_workers)
-
-
 # ---- refusals ----
 
 
-def refusal(network, arguments, wrapper):
+def refusal(network, wrapper):
     """What a polluxd says that cannot start."""
-    words = [arguments.server, "--net-driver", "dpdk", "--dpdk-port", "net_ring0", "--dpdk-address",
+    words = [network.arguments.server, "--net-driver", "dpdk", "--dpdk-port", "net_ring0", "--dpdk-address",
              SERVER + "/24", "--dpdk-kernel-path", "yes", "--workers", "1", "--save", ""]
     result = subprocess.run(network.client.command(*wrapper, *words), capture_output=True, text=True,
                             timeout=SECONDS, check=False, cwd=network.folder)
@@ -219,14 +209,14 @@ def refusal(network, arguments, wrapper):
     return lines[0]
 
 
-def refused_without_permission(network, arguments):
-    line = refusal(network, arguments, ["setpriv", "--bounding-set", "-net_admin",
+def refused_without_permission(network):
+    line = refusal(network, ["setpriv", "--bounding-set", "-net_admin",
                                         "--inh-caps", "-net_admin"])
     equal("setcap cap_net_admin+ep" in line, True, line)
 
 
-def refused_without_the_device(network, arguments):
-    line = refusal(network, arguments, ["unshare", "-m", "sh", "-c",
+def refused_without_the_device(network):
+    line = refusal(network, ["unshare", "-m", "sh", "-c",
                                         'mount -t tmpfs tmpfs /dev/net && exec "$@"', "sh"])
     equal("modprobe tun" in line, True, line)
 
@@ -241,80 +231,38 @@ def only_for_polluxd(network):
     server.run("sysctl -q -w net.ipv4.conf.s0.arp_ignore=8 net.ipv6.conf.s0.disable_ipv6=1")
 
 
-def attempt(results, arguments, name, case, *words):
-    if arguments.only not in name:
-        return
-    started = time.monotonic()
-    try:
-        case(*words)
-        results.note(name, None, started)
-    except Exception:
-        results.note(name, traceback.format_exc(), started)
-
-
-def server_ends(network, server):
+def the_interface_ends_with_the_server(network):
     equal(INTERFACE in network.server.run("ip -o link"), True, "the interface is there")
-    equal(server.end(), 0, "exit status")
+    equal(network.polluxd.end(), 0, "exit status")
     equal(INTERFACE in network.server.run("ip -o link"), False, "the interface is there")
 
 
-def run_driver(driver, arguments, folder, results):
-    network, server = Network(driver), None
-    network.folder, network.control = folder, "cubic"
-    workers = {"af_packet": 2}.get(driver, 1)
-    started = time.monotonic()
-    try:
-        only_for_polluxd(network)
-        server = Server(arguments.server, network, folder,
-                        ["--dpdk-kernel-path", "yes", "--workers", str(workers)])
-        for case in CASES:
-            if case is ping_in_fragments and driver == "af_packet":
-                # Its several queues are fed by a kernel that puts fragments together first: what
-                # comes then is longer than a packet of the port.
-                print("af_packet with several queues: no fragments, that case is left out")
-                continue
-            attempt(results, arguments, f"{driver}: {case.__name__.replace('_', ' ')}", case, network)
-        attempt(results, arguments, f"{driver}: the interface ends with the server", server_ends,
-                network, server)
-    except Exception:
-        results.note(f"{driver}: the server starts", traceback.format_exc(), started)
-    finally:
-        if server is not None and server.process.poll() is None:
-            server.process.kill()
-            server.process.wait()
-        if results.failed and server is not None:
-            print(server.text())
-        network.end()
+CASES = (redis_beside_it, ping_is_answered_by_the_kernel, ping_over_ipv6, ping_in_fragments,
+         service_of_the_kernel_while_we_serve, closed_ports_are_refused_by_the_kernel,
+         kernel_connects_to_others, kernel_is_silent_about_our_port,
+         neighbours_are_known_to_the_workers, the_interface_ends_with_the_server)
 
 
-def run_refusals(arguments, folder, results):
-    network = Network("af_packet")
-    network.folder = folder
-    try:
-        for case in (refused_without_permission, refused_without_the_device):
-            attempt(results, arguments, case.__name__.replace("_", " "), case, network, arguments)
-    finally:
-        network.end()
+def cases(network):
+    for case in CASES:
+        if case is ping_in_fragments and network.driver == "af_packet":
+            # Its several queues are fed by a kernel that puts fragments together first: what
+            # comes then is longer than a packet of the port.
+            print("af_packet with several queues: no fragments, that case is left out")
+            continue
+        yield case
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--server", required=True)
-    parser.add_argument("--drivers", default="af_packet,af_xdp")
-    parser.add_argument("--only", default="")
-    arguments = parser.parse_args()
-    arguments.server = os.path.abspath(arguments.server)
-    results = Results()
-    folder = tempfile.mkdtemp(prefix="pollux-kernel-path-")
-    try:
-        run_refusals(arguments, folder, results)
-        for driver in arguments.drivers.split(","):
-            run_driver(driver, arguments, folder, results)
-    finally:
-        shutil.rmtree(folder)
-    print(f"{results.passed} passed, {results.failed} failed")
-    return 1 if results.failed or not results.passed else 0
+def options(network):
+    return ["--dpdk-kernel-path", "yes", "--workers", "2" if network.driver == "af_packet" else "1"]
+
+
+def setups(arguments):
+    yield Setup("", lambda _: (refused_without_permission, refused_without_the_device),
+                driver="af_packet", serves=False)
+    for driver in arguments.drivers.split(","):
+        yield Setup(driver, cases, driver=driver, options=options, before=only_for_polluxd)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, setups, by_driver("af_packet,af_xdp")))

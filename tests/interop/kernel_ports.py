@@ -6,25 +6,21 @@
 Needs root (for namespaces of its own). The last line reads "N passed, N failed"; the exit status is 0
 only if nothing failed.
 """
-import argparse
 import errno
-import os
-import shutil
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
-import traceback
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from kernel_path import (CLIENT, INTERFACE, SECONDS, attempt, checksum, only_for_polluxd,  # noqa: E402
+from client import SECONDS, Client, equal  # noqa: E402
+from kernel_path import (CLIENT, INTERFACE, checksum, only_for_polluxd,  # noqa: E402
                          resets_of_the_kernel)
-from run import Client, Results, equal, redis_cli  # noqa: E402
-from topology import PORT, SERVER, SERVER6, Network, Server  # noqa: E402
+from run import redis_cli  # noqa: E402
+from runner import Setup, by_driver, main  # noqa: E402
+from topology import PORT, SERVER, SERVER6, Server  # noqa: E402
 
 OTHER = "10.9.0.77"
 SECOND_PORT, TAKEN_PORT = 7500, 7600
@@ -242,18 +238,18 @@ CASES = (nobody_else_gets_our_ports, reservations_follow_the_port,
 # ---- running them ----
 
 
-def options_of(network):
+def options(network):
     return ["--dpdk-kernel-path", "yes", "--workers", str(len(network.core_ports)),
             "--per-core-endpoints", "yes", "--per-core-port-base", str(CORE_PORT)]
 
 
-def refused_start(network, arguments):
+def a_taken_port_prevents_the_start(network):
     """Another program has the port on every address: the start says so in one line."""
     with network.server.socket(socket.AF_INET) as sock:
         sock.bind(("0.0.0.0", PORT))
         sock.listen(1)
         try:
-            Server(arguments.server, network, network.folder, options_of(network)).end()
+            Server(network.arguments.server, network, network.folder, options(network)).end()
         except RuntimeError as error:
             lines = [line for line in str(error).splitlines() if "Cannot start" in line]
             equal(len(lines), 1, f"lines that say why, of\n{error}")
@@ -262,49 +258,18 @@ def refused_start(network, arguments):
     raise AssertionError("it started")
 
 
-def run_driver(driver, arguments, folder, results):
-    network, server = Network(driver), None
-    network.folder, network.control = folder, "cubic"
+def before(network):
     # The veth pair has one queue for AF_XDP.
-    network.core_ports = range(CORE_PORT, CORE_PORT + (2 if driver == "af_packet" else 1))
-    started = time.monotonic()
-    try:
-        only_for_polluxd(network)
-        if driver == "af_packet":
-            attempt(results, arguments, "a taken port prevents the start", refused_start, network,
-                    arguments)
-        server = network.polluxd = Server(arguments.server, network, folder, options_of(network))
-        for case in CASES:
-            attempt(results, arguments, f"{driver}: {case.__name__.replace('_', ' ')}", case, network)
-        equal(server.end(), 0, "exit status")
-    except Exception:
-        results.note(f"{driver}: the server starts and ends", traceback.format_exc(), started)
-    finally:
-        if server is not None and server.process.poll() is None:
-            server.process.kill()
-            server.process.wait()
-        if results.failed and server is not None:
-            print(server.text())
-        network.end()
+    network.core_ports = range(CORE_PORT, CORE_PORT + (2 if network.driver == "af_packet" else 1))
+    only_for_polluxd(network)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--server", required=True)
-    parser.add_argument("--drivers", default="af_packet,af_xdp")
-    parser.add_argument("--only", default="")
-    arguments = parser.parse_args()
-    arguments.server = os.path.abspath(arguments.server)
-    results = Results()
-    folder = tempfile.mkdtemp(prefix="pollux-kernel-ports-")
-    try:
-        for driver in arguments.drivers.split(","):
-            run_driver(driver, arguments, folder, results)
-    finally:
-        shutil.rmtree(folder)
-    print(f"{results.passed} passed, {results.failed} failed")
-    return 1 if results.failed or not results.passed else 0
+def setups(arguments):
+    for driver in arguments.drivers.split(","):
+        first = (a_taken_port_prevents_the_start,) if driver == "af_packet" else ()
+        yield Setup(driver, lambda _: CASES, driver=driver, options=options, before=before,
+                    first=first)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, setups, by_driver("af_packet,af_xdp")))

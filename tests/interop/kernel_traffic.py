@@ -7,31 +7,27 @@ serves: connections both ways, fragments, DHCP, IPv6 neighbour discovery, VLANs,
 Needs root (for namespaces of its own). The last line reads "N passed, N failed"; the exit status is 0
 only if nothing failed.
 """
-import argparse
-import os
-import shutil
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-import traceback
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from kernel_path import (CLIENT, INTERFACE, SECONDS, attempt, checksum, only_for_polluxd,  # noqa: E402
-                         ping, stack_figure)
-from run import (Client, MEGABYTE, Results, equal, eventually, random_bytes,  # noqa: E402
-                 redis_cli, small_requests)
-from topology import SERVER, SERVER6, Network, Server, die_with_parent  # noqa: E402
+from client import MEGABYTE, SECONDS, Client, equal, eventually, random_bytes  # noqa: E402
+from kernel_path import (CLIENT, INTERFACE, checksum, only_for_polluxd, ping,  # noqa: E402
+                         stack_figure)
+from run import redis_cli, small_requests  # noqa: E402
+from runner import Setup, by_driver, main  # noqa: E402
+from topology import SERVER, SERVER6, Server, die_with_parent  # noqa: E402
 
 BGP_PORT, LINES = 179, 500
 DHCP_SERVER, DHCP_CLIENT = 67, 68
 VLAN, VLAN_NEAR, VLAN_FAR = 7, "10.77.0.1", "10.77.0.254"
 ALL, ADVERTISEMENT = 3, 136  # ETH_P_ALL; of ICMPv6
+OPTIONS = ["--dpdk-kernel-path", "yes"]
 SLOW_S = 2.0  # a request beside a flood, on a machine that others use too
 
 
@@ -202,15 +198,14 @@ def vlans_of_the_kernel(network):
         network.server.run(f"ip link del vlan{VLAN}")
 
 
-def a_start_is_announced(network, arguments):
+def a_start_is_announced(network):
     """Twice (RFC 5227 section 2.3), the second time because the link has come up: whoever had the
     addresses before is in everybody's caches."""
     arps = advertisements = 0
     with network.router.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ALL)) as sniffer:
         sniffer.bind(("r1", ALL))
         sniffer.settimeout(0.1)
-        network.polluxd = Server(arguments.server, network, network.folder,
-                                 ["--dpdk-kernel-path", "yes"])
+        network.polluxd = Server(network.arguments.server, network, network.folder, OPTIONS)
         own, six = socket.inet_aton(SERVER), socket.inet_pton(socket.AF_INET6, SERVER6)
         deadline = time.monotonic() + SECONDS
         while arps < 2 or advertisements < 2:
@@ -311,8 +306,8 @@ def flood_of_arp(network):
     small_requests(network)
 
 
-def cases(driver, network):
-    if driver == "af_packet":
+def cases(network):
+    if network.driver == "af_packet":
         # Linux puts fragments together before an af_packet queue sees them.
         print("af_packet: no fragments, that case is left out")
         if kernel_has_vlans(network):
@@ -328,48 +323,11 @@ def cases(driver, network):
 # ---- running them ----
 
 
-def run_driver(driver, arguments, folder, results):
-    network, server = Network(driver), None
-    network.folder, network.control = folder, "cubic"
-    started = time.monotonic()
-    try:
-        only_for_polluxd(network)
-        network.polluxd = None
-        attempt(results, arguments, f"{driver}: a start is announced", a_start_is_announced, network,
-                arguments)
-        server = network.polluxd or Server(arguments.server, network, folder,
-                                           ["--dpdk-kernel-path", "yes"])
-        for case in cases(driver, network):
-            attempt(results, arguments, f"{driver}: {case.__name__.replace('_', ' ')}", case, network)
-        equal(server.end(), 0, "exit status")
-    except Exception:
-        results.note(f"{driver}: the server starts and ends", traceback.format_exc(), started)
-    finally:
-        if server is not None and server.process.poll() is None:
-            server.process.kill()
-            server.process.wait()
-        if results.failed and server is not None:
-            print(server.text())
-        network.end()
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--server", required=True)
-    parser.add_argument("--drivers", default="af_packet,af_xdp")
-    parser.add_argument("--only", default="")
-    arguments = parser.parse_args()
-    arguments.server = os.path.abspath(arguments.server)
-    results = Results()
-    folder = tempfile.mkdtemp(prefix="pollux-kernel-traffic-")
-    try:
-        for driver in arguments.drivers.split(","):
-            run_driver(driver, arguments, folder, results)
-    finally:
-        shutil.rmtree(folder)
-    print(f"{results.passed} passed, {results.failed} failed")
-    return 1 if results.failed or not results.passed else 0
+def setups(arguments):
+    for driver in arguments.drivers.split(","):
+        yield Setup(driver, cases, driver=driver, options=lambda _: OPTIONS, before=only_for_polluxd,
+                    first=(a_start_is_announced,))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, setups, by_driver("af_packet,af_xdp")))

@@ -6,26 +6,22 @@
 Needs root (for namespaces of its own). The last line reads "N passed, N failed"; the exit status is 0
 only if nothing failed.
 """
-import argparse
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-import traceback
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from kernel_path import INTERFACE, attempt, only_for_polluxd, ping  # noqa: E402
-from run import Client, Results, equal, redis_cli, small_requests  # noqa: E402
-from topology import PORT, ROOT, SERVER, Network, Server  # noqa: E402
+from client import SECONDS, Client, equal  # noqa: E402
+from kernel_path import INTERFACE, only_for_polluxd, ping  # noqa: E402
+from run import redis_cli, small_requests  # noqa: E402
+from runner import Setup, by_driver, main  # noqa: E402
+from topology import PORT, ROOT, SERVER, Server  # noqa: E402
 
-SECONDS = 20
 PAGES = 64  # of 2 MB: more than a server with one worker takes
 KERNELS_OWN = "10.9.0.9"  # an address of the interface that AF_XDP sits on
 FOLDERS = ("/run/dpdk", "/var/run/dpdk", "/dev/hugepages", "/dev/shm", "/sys/fs/bpf")
@@ -55,7 +51,7 @@ def start(network, *more):
                "--pidfile", os.path.join(network.folder, "pid")]
     if network.driver != "tap":
         options += ["--dpdk-kernel-path", "yes"]
-    network.polluxd = Server(network.program, network, network.folder, [*options, *more])
+    network.polluxd = Server(network.arguments.server, network, network.folder, [*options, *more])
     return network.polluxd
 
 
@@ -115,7 +111,7 @@ def release(network):
 
 def killed_it_leaves_no_interface_address_or_port(network):
     before, routes = interfaces(network), network.server.run("ip route")
-    for _ in range(network.kills):
+    for _ in range(network.arguments.kills):
         kill_in_mid_load(network)
         equal(interfaces(network), before, "interfaces")
         equal(SERVER in network.server.run("ip addr"), False, "its address is there")
@@ -125,7 +121,7 @@ def killed_it_leaves_no_interface_address_or_port(network):
 
 def killed_it_leaves_no_files(network):
     before = files()
-    for _ in range(network.kills):
+    for _ in range(network.arguments.kills):
         kill_in_mid_load(network)
     no_files_since(before)
 
@@ -205,59 +201,36 @@ def the_kernel_has_its_interface_again(network):
         network.server.run(f"ip addr del {KERNELS_OWN}/24 dev s0")
 
 
-def cases(driver):
+def cases(network):
     yield from (killed_it_leaves_no_interface_address_or_port, killed_it_leaves_no_files,
                 the_next_one_finds_all_it_needs, ended_it_leaves_nothing, a_worker_that_hangs_ends_it)
     if free_hugepages() >= PAGES:
         yield hugepages_come_back
     else:
         print(f"{PAGES} free hugepages are not there: whether they come back is left out")
-    if driver == "af_xdp":
+    if network.driver == "af_xdp":
         yield the_kernel_has_its_interface_again
 
 
 # ---- running them ----
 
 
-def run_driver(driver, arguments, folder, results):
-    network = Network(driver)
-    network.folder, network.control, network.polluxd = folder, "cubic", None
-    network.program, network.kills = arguments.server, arguments.kills
-    started = time.monotonic()
-    try:
-        if driver == "af_packet":
-            only_for_polluxd(network)
-        for case in cases(driver):
-            failed = results.failed
-            attempt(results, arguments, f"{driver}: {case.__name__.replace('_', ' ')}", case, network)
-            if network.polluxd is not None and network.polluxd.process.poll() is None:
-                kill(network.polluxd)
-            if results.failed > failed and network.polluxd is not None:
-                print(network.polluxd.text())
-    except Exception:
-        results.note(f"{driver}: its network", traceback.format_exc(), started)
-    finally:
-        network.end()
+def before(network):
+    if network.driver == "af_packet":
+        only_for_polluxd(network)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--server", required=True)
-    parser.add_argument("--drivers", default="af_xdp,af_packet,tap")
-    parser.add_argument("--kills", type=int, default=5)
-    parser.add_argument("--only", default="")
-    arguments = parser.parse_args()
-    arguments.server = os.path.abspath(arguments.server)
-    results = Results()
-    folder = tempfile.mkdtemp(prefix="pollux-kills-")
-    try:
-        for driver in arguments.drivers.split(","):
-            run_driver(driver, arguments, folder, results)
-    finally:
-        shutil.rmtree(folder)
-    print(f"{results.passed} passed, {results.failed} failed")
-    return 1 if results.failed or not results.passed else 0
+def no_server_runs(network):
+    if network.polluxd is not None and network.polluxd.process.poll() is None:
+        kill(network.polluxd)
+
+
+def setups(arguments):
+    for driver in arguments.drivers.split(","):
+        yield Setup(driver, cases, driver=driver, serves=False, before=before,
+                    after_each=no_server_runs)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, setups, by_driver("af_xdp,af_packet,tap"),
+                  ("--kills", {"type": int, "default": 5})))

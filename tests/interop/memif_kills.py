@@ -7,7 +7,6 @@
 Needs neither root nor the network. The last line reads "N passed, N failed"; the exit status is 0
 only if nothing failed. ASan's build needs `setarch -R` in front.
 """
-import argparse
 import json
 import os
 import random
@@ -19,12 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from run import Results, equal  # noqa: E402
+from client import equal  # noqa: E402
+from runner import Setup, main  # noqa: E402
 from topology import die_with_parent  # noqa: E402
 
 SECONDS = 60
@@ -267,33 +265,25 @@ CASES = (peers_are_killed_in_mid_load, peers_are_killed_while_workers_may_sleep,
          the_server_is_killed_and_comes_back)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--server", required=True)
-    parser.add_argument("--load", required=True)
-    parser.add_argument("--kills", type=int, default=30)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
-    parser.add_argument("--only", default="")
-    arguments = parser.parse_args()
-    arguments.server, arguments.load = (os.path.abspath(arguments.server),
-                                        os.path.abspath(arguments.load))
-    results = Results()
+# ---- running them ----
+
+
+def in_a_folder_of_its_own(case):
+    def run(place):
+        folder = tempfile.mkdtemp(dir=place.folder)
+        case(place.arguments, folder)
+        shutil.rmtree(folder)
+    return run
+
+
+def setups(arguments):
     print(f"seed {arguments.seed}")
-    for case in CASES:
-        name = case.__name__.replace("_", " ")
-        if arguments.only not in name:
-            continue
-        folder, started = tempfile.mkdtemp(prefix="pollux-memif-"), time.monotonic()
-        try:
-            case(arguments, folder)
-            results.note(name, None, started)
-        except Exception:
-            results.note(name, traceback.format_exc(), started)
-        finally:
-            shutil.rmtree(folder)
-    print(f"{results.passed} passed, {results.failed} failed")
-    return 1 if results.failed or not results.passed else 0
+    yield Setup("", lambda _: [(case.__name__.replace("_", " "), in_a_folder_of_its_own(case))
+                               for case in CASES])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, setups, ("--load", {"type": os.path.abspath, "required": True}),
+                  ("--kills", {"type": int, "default": 30}),
+                  ("--seed", {"type": int, "default": random.SystemRandom().randrange(1 << 32)}),
+                  needs_root=False))

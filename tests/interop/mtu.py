@@ -7,25 +7,17 @@ is said of those that do not.
 Needs root (for namespaces of its own). The last line reads "N passed, N failed"; the exit status is 0
 only if nothing failed.
 """
-import argparse
-import os
-import shutil
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
-import time
-import traceback
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from kernel_path import attempt  # noqa: E402
-from run import Client, Results, equal, transfer  # noqa: E402
-from topology import SERVER, SERVER6, Network, Server  # noqa: E402
+from client import MEGABYTE, Client, equal, transfer  # noqa: E402
+from runner import Setup, main  # noqa: E402
+from topology import SERVER, SERVER6  # noqa: E402
 
-MEGABYTE = 1 << 20
 XDP_MOST = 3414
 XDP_LINK_MOST = 3430  # a veth pair with an XDP program takes little more
 SECONDS = 10
@@ -116,10 +108,10 @@ CASES = (the_interface_has_it, many_small_requests, segments_are_as_large_as_the
 # ---- what is refused ----
 
 
-def refusal(network, arguments, folder, spec, mtu):
+def refusal(network, spec, mtu):
     """The line with which polluxd does not start."""
-    words = [arguments.server, "--net-driver", "dpdk", "--dpdk-port", spec, "--dpdk-address",
-             SERVER + "/24", "--dpdk-mtu", str(mtu), "--workers", "1", "--save", "", "--dir", folder]
+    words = [network.arguments.server, "--net-driver", "dpdk", "--dpdk-port", spec, "--dpdk-address",
+             SERVER + "/24", "--dpdk-mtu", str(mtu), "--workers", "1", "--save", "", "--dir", network.folder]
     result = subprocess.run(network.server.command(*words), capture_output=True, text=True,
                             timeout=START_SECONDS, check=False)
     equal(result.returncode != 0, True, "it does not start")
@@ -129,12 +121,12 @@ def refusal(network, arguments, folder, spec, mtu):
     return lines[0]
 
 
-def ports_that_carry_less_say_how_much(network, arguments, folder):
+def ports_that_carry_less_say_how_much(network):
     for spec, mtu, wanted in (
             ("net_af_packet0,iface=s0,framesz=4096,blocksz=8192", 9000, ("68 to 4016", "framesz")),
             ("net_tap0,iface=t9", 9000, ("68 to 1504", "net_af_packet")),
             ("net_af_xdp0,iface=s0", XDP_MOST + 1, (f"68 to {XDP_MOST}", "page"))):
-        line = refusal(network, arguments, folder, spec, mtu)
+        line = refusal(network, spec, mtu)
         for words in wanted + (f"not {mtu}",):
             equal(words in line, True, f"'{words}' in: {line}")
 
@@ -148,57 +140,22 @@ def set_path(network, mtu):
     network.router.run(f"ip link set r1 mtu {mtu}")
 
 
-def run_mtu(name, arguments, folder, results):
-    driver, mtu = name.rsplit("_", 1)
-    network, server = Network(driver), None
-    network.mtu, network.control = int(mtu), "cubic"
-    started = time.monotonic()
-    try:
-        set_path(network, network.mtu)
+def before(mtu):
+    def prepare(network):
+        network.mtu = mtu
+        set_path(network, mtu)
         network.server.run("sysctl -q -w net.ipv6.conf.s0.disable_ipv6=1")
-        server = network.polluxd = Server(arguments.server, network, folder, ["--dpdk-mtu", mtu])
-        for case in CASES:
-            attempt(results, arguments, f"{name}: {case.__name__.replace('_', ' ')}", case, network)
-        equal(server.end(), 0, "exit status")
-    except Exception:
-        results.note(f"{name}: the server starts and ends", traceback.format_exc(), started)
-    finally:
-        if server is not None and server.process.poll() is None:
-            server.process.kill()
-            server.process.wait()
-        if results.failed and server is not None:
-            print(server.text())
-        network.end()
+    return prepare
 
 
-def run_refusals(arguments, folder, results):
-    network = Network("af_packet")
-    try:
-        attempt(results, arguments, "ports that carry less say how much",
-                ports_that_carry_less_say_how_much, network, arguments, folder)
-    finally:
-        network.end()
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--server", required=True)
-    parser.add_argument("--cases", default="af_packet_1280,af_packet_4000,af_packet_9000,"
-                                           f"af_xdp_2000,af_xdp_{XDP_MOST}")
-    parser.add_argument("--only", default="")
-    arguments = parser.parse_args()
-    arguments.server = os.path.abspath(arguments.server)
-    results = Results()
-    folder = tempfile.mkdtemp(prefix="pollux-mtu-")
-    try:
-        for name in arguments.cases.split(","):
-            run_mtu(name, arguments, folder, results)
-        run_refusals(arguments, folder, results)
-    finally:
-        shutil.rmtree(folder)
-    print(f"{results.passed} passed, {results.failed} failed")
-    return 1 if results.failed or not results.passed else 0
+def setups(arguments):
+    for name in arguments.cases.split(","):
+        driver, mtu = name.rsplit("_", 1)
+        yield Setup(name, lambda _: CASES, driver=driver, before=before(int(mtu)),
+                    options=lambda network: ["--dpdk-mtu", str(network.mtu)])
+    yield Setup("", lambda _: (ports_that_carry_less_say_how_much,), driver="af_packet", serves=False)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, setups, ("--cases", {
+        "default": f"af_packet_1280,af_packet_4000,af_packet_9000,af_xdp_2000,af_xdp_{XDP_MOST}"})))

@@ -7,59 +7,35 @@ computes them where it is asked to.
 Needs root (for namespaces of its own). The last line reads "N passed, N failed"; the exit status is 0
 only if nothing failed.
 """
-import argparse
-import os
-import shutil
 import sys
-import tempfile
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from kernel_path import attempt  # noqa: E402
-from queues import info  # noqa: E402
-from run import Results, equal, transfer  # noqa: E402
-from topology import SERVER6, Network, Server  # noqa: E402
-
-MEGABYTE = 1 << 20
+from client import MEGABYTE, equal, info, transfer  # noqa: E402
+from runner import Setup, main  # noqa: E402
+from topology import SERVER6  # noqa: E402
 
 
-def bulk_data_with_offloads(answer, arguments, folder):
-    network = Network("tap")
-    network.control = "cubic"
-    server = None
-    try:
-        server = Server(arguments.server, network, folder, ["--dpdk-offloads", answer])
-        wanted = "1" if answer == "yes" else "0"
-        for field in ("network_tx_checksum_offload", "network_rx_checksum_offload"):
-            equal(info(network, field), wanted, field)
-        transfer(network, 8 * MEGABYTE)
-        transfer(network, 4 * MEGABYTE, SERVER6)
-        equal(server.end(), 0, "exit status")
-    finally:
-        if server is not None and server.process.poll() is None:
-            server.process.kill()
-            server.process.wait()
-        network.end()
+def bulk_data(network):
+    wanted = "1" if network.answer == "yes" else "0"
+    for field in ("network_tx_checksum_offload", "network_rx_checksum_offload"):
+        equal(info(network, field), wanted, field)
+    transfer(network, 8 * MEGABYTE)
+    transfer(network, 4 * MEGABYTE, SERVER6)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--server", required=True)
-    parser.add_argument("--only", default="")
-    arguments = parser.parse_args()
-    arguments.server = os.path.abspath(arguments.server)
-    results = Results()
-    folder = tempfile.mkdtemp(prefix="pollux-offloads-")
-    try:
-        for answer in ("yes", "no"):
-            attempt(results, arguments, f"bulk data, dpdk-offloads {answer}",
-                    bulk_data_with_offloads, answer, arguments, folder)
-    finally:
-        shutil.rmtree(folder)
-    print(f"{results.passed} passed, {results.failed} failed")
-    return 1 if results.failed or not results.passed else 0
+def before(answer):
+    def prepare(network):
+        network.answer = answer
+    return prepare
+
+
+def setups(_arguments):
+    for answer in ("yes", "no"):
+        yield Setup(f"dpdk-offloads {answer}", lambda _: (bulk_data,), driver="tap",
+                    before=before(answer),
+                    options=lambda network: ["--dpdk-offloads", network.answer])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, setups))

@@ -7,23 +7,17 @@ each, where every worker's port is reached by whichever queue its frames come to
 Needs root (for namespaces of its own). The last line reads "N passed, N failed"; the exit status is 0
 only if nothing failed.
 """
-import argparse
 import binascii
 import errno
-import os
-import shutil
 import socket
 import sys
-import tempfile
-import time
-import traceback
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from kernel_path import SECONDS, attempt, only_for_polluxd  # noqa: E402
-from run import Client, Results, equal  # noqa: E402
-from topology import PORT, SERVER, Network, Server  # noqa: E402
+from client import SECONDS, Client, equal, info  # noqa: E402
+from kernel_path import only_for_polluxd  # noqa: E402
+from runner import Setup, by_driver, main  # noqa: E402
+from topology import PORT, SERVER  # noqa: E402
 
 SLOTS, WORKERS = 16384, 3
 CORE_PORT, MOVED_PORT = PORT + 1, 7500
@@ -56,14 +50,6 @@ def owner(key):
 def keys_of(worker, count):
     names = (f"key:{number}" for number in range(1 << 20))
     return [name for name, _ in zip((n for n in names if owner(n) == worker), range(count))]
-
-
-def info(network, field, section="network"):
-    with Client(network) as client:
-        for line in client.call("INFO", section).decode().splitlines():
-            if line.startswith(field + ":"):
-                return line[len(field) + 1:]
-    raise AssertionError(f"INFO {section} has no {field}")
 
 
 # ---- cases ----
@@ -150,53 +136,28 @@ CASES_EACH = (all_slots_by_the_common_port, every_worker_has_a_port_that_answers
 # ---- running them ----
 
 
-OPTIONS = ["--workers", str(WORKERS), "--per-core-endpoints", "yes",
-           "--per-core-port-base", "0"]
+def options(network):
+    return (["--workers", str(WORKERS), "--per-core-endpoints", "yes", "--per-core-port-base", "0"] +
+            (["--dpdk-kernel-path", "yes"] if network.kernel else []))
 
 
-def run_driver(driver, arguments, folder, results):
-    each = driver.startswith("af_packet_each")
-    options = OPTIONS + (["--dpdk-kernel-path", "yes"] if driver.endswith("_kernel") else [])
-    network, server = Network("af_packet" if each else driver), None
-    network.folder, network.control = folder, "cubic"
-    if driver == "af_packet":  # a veth pair has one queue for AF_XDP anyway
-        network.port_spec = lambda: "net_af_packet0,iface=s0,qpairs=1"
-    started = time.monotonic()
-    try:
-        if driver.endswith("_kernel"):
+def before(name):
+    def prepare(network):
+        network.kernel = name.endswith("_kernel")
+        if name == "af_packet":  # a veth pair has one queue for AF_XDP anyway
+            network.port_spec = lambda: "net_af_packet0,iface=s0,qpairs=1"
+        if network.kernel:
             only_for_polluxd(network)
-        server = network.polluxd = Server(arguments.server, network, folder, options)
-        for case in CASES_EACH if each else CASES:
-            attempt(results, arguments, f"{driver}: {case.__name__.replace('_', ' ')}", case, network)
-        equal(server.end(), 0, "exit status")
-    except Exception:
-        results.note(f"{driver}: the server starts and ends", traceback.format_exc(), started)
-    finally:
-        if server is not None and server.process.poll() is None:
-            server.process.kill()
-            server.process.wait()
-        if results.failed and server is not None:
-            print(server.text())
-        network.end()
+    return prepare
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--server", required=True)
-    parser.add_argument("--drivers", default="af_packet,af_xdp,af_packet_each,af_packet_each_kernel")
-    parser.add_argument("--only", default="")
-    arguments = parser.parse_args()
-    arguments.server = os.path.abspath(arguments.server)
-    results = Results()
-    folder = tempfile.mkdtemp(prefix="pollux-queues-")
-    try:
-        for driver in arguments.drivers.split(","):
-            run_driver(driver, arguments, folder, results)
-    finally:
-        shutil.rmtree(folder)
-    print(f"{results.passed} passed, {results.failed} failed")
-    return 1 if results.failed or not results.passed else 0
+def setups(arguments):
+    for name in arguments.drivers.split(","):
+        each = name.startswith("af_packet_each")
+        yield Setup(name, lambda _, each=each: CASES_EACH if each else CASES,
+                    driver="af_packet" if each else name, options=options, before=before(name))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, setups,
+                  by_driver("af_packet,af_xdp,af_packet_each,af_packet_each_kernel")))

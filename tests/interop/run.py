@@ -6,102 +6,26 @@
 Needs root (for namespaces of its own). The last line reads "N passed, N failed"; the exit status is 0
 only if nothing failed.
 """
-import argparse
 import array
 import errno
 import fcntl
 import hashlib
 import itertools
-import os
-import random
-import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import termios
 import threading
 import time
-import traceback
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from topology import (PORT, SERVER, SERVER6, Network, Server,  # noqa: E402
-                      die_with_parent)
-
-SECONDS = 20
-MEGABYTE = 1 << 20
-
-
-class Client:
-    """One connection from the client's namespace."""
-
-    def __init__(self, network, address=SERVER, port=PORT, namespace=None):
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self.socket = (namespace or network.client).socket(family)
-        self.socket.settimeout(SECONDS)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, network.control.encode())
-        self.socket.connect((address, port))
-        self.input = self.socket.makefile("rb", buffering=1 << 16)
-
-    def send(self, *words):
-        parts = [b"*%d\r\n" % len(words)]
-        for word in words:
-            data = word if isinstance(word, bytes) else str(word).encode()
-            parts.append(b"$%d\r\n%s\r\n" % (len(data), data))
-        self.socket.sendall(b"".join(parts))
-
-    def reply(self):
-        line = self.input.readline()
-        if not line.endswith(b"\r\n"):
-            raise EOFError(f"the server closed the connection after {line!r}")
-        if line[:1] == b"$":
-            size = int(line[1:])
-            return None if size < 0 else self.input.read(size + 2)[:-2]
-        return line[1:-2]
-
-    def call(self, *words):
-        self.send(*words)
-        return self.reply()
-
-    def info(self, name):
-        text = self.call("INFO", "everything").decode()
-        for line in text.replace(",", "\n").splitlines():
-            if line.startswith((name + ":", name + "=")):
-                return int(line[len(name) + 1:])
-        raise KeyError(name)
-
-    def close(self):
-        self.input.close()
-        self.socket.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-
-def random_bytes(seed, size):
-    return random.Random(seed).randbytes(size)
-
-
-def equal(got, wanted, what):
-    if got != wanted:
-        raise AssertionError(f"{what}: {str(got)[:200]}, not {str(wanted)[:200]}")
-
-
-def transfer(network, size, address=SERVER):
-    """`size` random bytes there and back."""
-    data = random_bytes(size, size)
-    with Client(network, address) as client:
-        equal(client.call("SET", "bulk", data), b"OK", "SET")
-        back = client.call("GET", "bulk")
-        equal(len(back), size, "bytes that came back")
-        equal(hashlib.sha256(back).hexdigest(), hashlib.sha256(data).hexdigest(), "hash")
+from client import (MEGABYTE, SECONDS, Client, equal, eventually, random_bytes,  # noqa: E402
+                    transfer)
+from runner import Setup, by_driver, main  # noqa: E402
+from topology import PORT, SERVER, SERVER6, die_with_parent  # noqa: E402
 
 
 class Losses:
@@ -319,14 +243,6 @@ def peer_with_ecn(network):
         router.run("iptables -t mangle -F")
 
 
-def eventually(condition, what):
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {SECONDS} seconds: {what}")
-        time.sleep(0.01)  # between two looks
-
-
 def keepalive_finds_a_cut_link(network):
     router = network.router
     with Client(network, namespace=router) as watcher:
@@ -411,7 +327,7 @@ print(hashlib.sha256(stream.read(size)).hexdigest(), flush=True)
 
 def stopped_peer(network):
     """A process that SIGSTOP holds while its window is shut: probes, and then the rest."""
-    value, seconds = random_bytes(9, 8 * MEGABYTE), 60 if network.nightly else 5
+    value, seconds = random_bytes(9, 8 * MEGABYTE), 60 if network.arguments.nightly else 5
     with Client(network) as client:
         client.call("SET", "stopped", value)
         before = client.info("tx_probes")
@@ -530,66 +446,16 @@ def cases(network):
 # ---- running them ----
 
 
-class Results:
-    def __init__(self):
-        self.passed = self.failed = 0
-
-    def note(self, name, problem, started):
-        word = "FAILED" if problem else "ok"
-        print(f"{word:6} {name} ({time.monotonic() - started:.1f} s)", flush=True)
-        if problem:
-            print(problem, flush=True)
-        self.failed += bool(problem)
-        self.passed += not problem
+def before_each(network):
+    network.control = "cubic"
+    network.client.run(f"sysctl -q -w {DEFAULTS}")
 
 
-def run_driver(driver, arguments, folder, results):
-    started = time.monotonic()
-    network, server = Network(driver), None
-    try:
-        server = Server(arguments.server, network, folder)
-        for name, case in cases(network):
-            if arguments.only not in name:
-                continue
-            started = time.monotonic()
-            try:
-                network.control, network.nightly = "cubic", arguments.nightly
-                network.client.run(f"sysctl -q -w {DEFAULTS}")
-                case(network)
-                results.note(f"{driver}: {name}", None, started)
-            except Exception:
-                results.note(f"{driver}: {name}", traceback.format_exc(), started)
-        started = time.monotonic()
-        status = server.end()
-        results.note(f"{driver}: the server ends well",
-                     None if status == 0 else f"status {status}\n{server.text()}", started)
-    except Exception:
-        results.note(f"{driver}: the server starts", traceback.format_exc(), started)
-    finally:
-        if server is not None and server.process.poll() is None:
-            server.process.kill()
-            server.process.wait()
-        network.end()
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--server", required=True)
-    parser.add_argument("--drivers", default="af_xdp,af_packet,tap")
-    parser.add_argument("--only", default="")
-    parser.add_argument("--nightly", action="store_true", help="peers stand still for a minute")
-    arguments = parser.parse_args()
-    arguments.server = os.path.abspath(arguments.server)
-    results = Results()
-    folder = tempfile.mkdtemp(prefix="pollux-interop-")
-    try:
-        for driver in arguments.drivers.split(","):
-            run_driver(driver, arguments, folder, results)
-    finally:
-        shutil.rmtree(folder)
-    print(f"{results.passed} passed, {results.failed} failed")
-    return 1 if results.failed or not results.passed else 0
+def setups(arguments):
+    for driver in arguments.drivers.split(","):
+        yield Setup(driver, cases, driver=driver, before_each=before_each)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, setups, by_driver("af_xdp,af_packet,tap"),
+                  ("--nightly", {"action": "store_true", "help": "peers stand still for a minute"})))

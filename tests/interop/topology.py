@@ -74,8 +74,8 @@ class Namespace:
 class Network:
     """Client and router, and the server's end for the given driver."""
 
-    def __init__(self, driver):
-        self.driver = driver
+    def __init__(self, driver, queues=1):
+        self.driver, self.queues = driver, queues
         self.client, self.router = Namespace(), Namespace()
         self.server = Namespace() if driver != "tap" else self.router
         # Without a link-local address that is known to be its own, the router asks nobody for a MAC,
@@ -91,15 +91,17 @@ class Network:
         self.client.run("ip -6 route add default via fd08::1")
         self.router.run("sysctl -q -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
         if driver != "tap":
-            self.pair(self.router, "r1", self.server, "s0")
+            self.pair(self.router, "r1", self.server, "s0", queues)
             self.far_side("r1")
 
     @staticmethod
     def offloads_off(namespace, interface):
         namespace.run(f"{ROOT}/tools/pollux-nic tune --interface {interface}")
 
-    def pair(self, left, left_name, right, right_name):
-        left.run(f"ip link add {left_name} type veth peer name {right_name} netns {right.pid}")
+    def pair(self, left, left_name, right, right_name, queues=1):
+        count = f" numrxqueues {queues} numtxqueues {queues}" if queues > 1 else ""
+        left.run(f"ip link add {left_name}{count} type veth peer name {right_name}{count} "
+                 f"netns {right.pid}")
         for namespace, name in ((left, left_name), (right, right_name)):
             namespace.run(f"ip link set {name} up")
             self.offloads_off(namespace, name)
