@@ -264,7 +264,7 @@ void cmd_cluster_countkeysinslot(struct call *call)
     int64_t slot;
 
     if (read_slot(call, &slot))
-        reply_integer(call->reply, keyspace == NULL ? 0 : keyspace->slots[slot].table.used);
+        reply_integer(call->reply, keyspace == NULL ? 0 : table_used(&keyspace->slots[slot].table));
 }
 
 struct listing {

@@ -99,7 +99,7 @@ struct table_figures {
 static void count_table(const struct table *table, struct table_figures *figures)
 {
     figures->slots++;
-    figures->keys += table->used;
+    figures->keys += table_used(table);
     figures->bytes += table_bytes(table);
     figures->moving += table->growth != NULL;
     figures->buckets += table->bucket_count;

@@ -243,7 +243,7 @@ static struct holdings holdings(const struct call *call, const struct keyspace *
     if (keyspace == NULL)
         return (struct holdings){0};
     if (call->session->cluster)
-        return holdings_of_worker(call, keyspace);
+        return holdings_of_port(call, keyspace);
     return (struct holdings){keyspace_keys(keyspace), keyspace_expires(keyspace)};
 }
 

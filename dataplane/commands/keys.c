@@ -243,17 +243,10 @@ void cmd_swapdb(struct call *call)
     reply_ok(call->reply);
 }
 
-/* No slot, but behind a transaction that holds all of them; on the port of a worker without a queue,
- * which another serves, at that worker. */
+/* No slot, but behind a transaction that holds all of them. */
 int32_t slot_of_dbsize(struct call *call)
 {
-    const struct session *session = call->session;
-
-    if (!session->cluster || session->port_worker == call->worker->index)
-        return -1;
-    for (uint32_t slot = 0; slot < SLOTS; slot++)
-        if (node_owner(call->node, slot) == session->port_worker)
-            return (int32_t)slot;
+    (void)call;
     return -1;
 }
 
@@ -264,7 +257,7 @@ void cmd_dbsize(struct call *call)
     if (keyspace == NULL)
         reply_integer(call->reply, 0);
     else if (call->session->cluster) /* cluster clients add up what the ports say */
-        reply_integer(call->reply, holdings_of_worker(call, keyspace).keys);
+        reply_integer(call->reply, holdings_of_port(call, keyspace).keys);
     else
         reply_integer(call->reply, keyspace_keys(keyspace));
 }

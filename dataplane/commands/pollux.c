@@ -15,7 +15,7 @@ static uint64_t keys_of_slot(const struct node *node, uint32_t slot, uint64_t *o
         const struct keyspace *keyspace = keyspace_get(node, db);
         if (keyspace == NULL)
             continue;
-        keys += keyspace->slots[slot].table.used;
+        keys += table_used(&keyspace->slots[slot].table);
         *operations += keyspace->slots[slot].operations;
     }
     return keys;

@@ -324,14 +324,14 @@ void cmd_randomkey(struct call *call)
             return;
         }
         struct table *table = &keyspace->slots[slot].table;
-        uint32_t used = table->used;
+        uint32_t used = table_used(table);
         struct entry *entry =
             table_random(table, call->node->hash_seed, rng_next(&call->worker->rng));
         if (entry != NULL && is_live(call, entry)) {
             reply_bulk(call->reply, entry_key(entry));
             return;
         }
-        if (table->used < used)
+        if (table_used(table) < used)
             expired++;
         else
             ++*tries;

@@ -95,16 +95,19 @@ static void count_change(struct call *call, struct key *key)
     slot->value_bytes -= key->bytes_before;
     if (key->entry != NULL)
         slot->value_bytes += entry_total_bytes(key->entry);
-    slot->expires += (uint32_t)deadlines;
+    atomic_store_explicit(&slot->expires,
+                          atomic_load_explicit(&slot->expires, memory_order_relaxed) +
+                              (uint32_t)deadlines,
+                          memory_order_relaxed);
     count(&counts->expires, deadlines);
     count_deadline(&counts->deadlines_ms, key->deadline_before,
                    expires ? entry_expiry_unix_ms(key->entry) : 0);
     count(&counts->keys, keys);
     /* Words are shared between workers, so the bits change only when a slot fills or empties. */
-    if (keys > 0 && slot->table.used == 1)
+    if (keys > 0 && table_used(&slot->table) == 1)
         atomic_fetch_or_explicit(&keyspace->in_use[key->slot_number / 64], bit,
                                  memory_order_relaxed);
-    else if (keys < 0 && slot->table.used == 0)
+    else if (keys < 0 && table_used(&slot->table) == 0)
         atomic_fetch_and_explicit(&keyspace->in_use[key->slot_number / 64], ~bit,
                                   memory_order_relaxed);
 }

@@ -25,12 +25,12 @@ enum { SLOTS = 16384, SLOT_WORDS = SLOTS / 64, KEYSPACE_WORKERS_MAX = 128 };
 
 struct slot { /* one cache line */
     struct table table;
-    uint32_t expires;     /* entries with a deadline */
-    uint32_t epoch;       /* snapshot epoch it was last swept for */
-    uint64_t value_bytes; /* entry_total_bytes of all entries */
-    uint64_t last_stamp;  /* of its last change */
-    uint64_t operations;  /* commands run on it: load, for balancing */
-    void *snapshot;       /* before-images while a snapshot runs */
+    _Atomic uint32_t expires; /* entries with a deadline; read by others, as the table's `used` */
+    uint32_t epoch;           /* snapshot epoch it was last swept for */
+    uint64_t value_bytes;     /* entry_total_bytes of all entries */
+    uint64_t last_stamp;      /* of its last change */
+    uint64_t operations;      /* commands run on it: load, for balancing */
+    void *snapshot;           /* before-images while a snapshot runs */
 };
 _Static_assert(sizeof(struct slot) <= 72, "a slot is about one cache line");
 

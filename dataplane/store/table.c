@@ -199,7 +199,7 @@ static int rebuild(struct table *table, struct memory *memory, uint64_t seed, ui
 
 static uint32_t shrunk_size(const struct table *table)
 {
-    uint32_t count = size_for((uint64_t)table->used + table->used / 3 + 1);
+    uint32_t count = size_for((uint64_t)table_used(table) + table_used(table) / 3 + 1);
     uint32_t least =
         table->bucket_count > TABLE_ONE_GO_BUCKETS ? table->bucket_count / TABLE_SHRINK_MAX : 1;
 
@@ -324,7 +324,10 @@ void table_free_arrays(struct table *table, struct memory *memory)
         memory_free(memory, table->growth, sizeof(*table->growth));
     }
     array_free(table_array(table), memory);
-    *table = (struct table){0};
+    table->buckets = NULL;
+    table->growth = NULL;
+    table->bucket_count = 0;
+    table_set_used(table, 0);
 }
 
 /* ---- entries ---- */
@@ -334,7 +337,7 @@ bool table_locate(const struct table *table, uint64_t hash, struct text key,
 {
     struct array array = table_array(table);
 
-    if (table->used == 0)
+    if (table_used(table) == 0)
         return false;
     if (table->growth == NULL)
         return array_locate(array, hash, key, place);
@@ -381,12 +384,12 @@ int table_insert(struct table *table, struct memory *memory, uint64_t seed, uint
     if (table_step(table, memory, seed, TABLE_MOVE_BUCKETS)) {
         /* The next array has room for all that can be inserted until this is over: see
          * TABLE_MOVE_BUCKETS. */
-    } else if (table->used >= limit_of(table->bucket_count)) {
+    } else if (table_used(table) >= limit_of(table->bucket_count)) {
         int error = resize(table, memory, seed, size_after(table->bucket_count));
 
         if (error < 0)
             return error;
-    } else if (table->used % TABLE_PACK_INTERVAL == 0) {
+    } else if (table_used(table) % TABLE_PACK_INTERVAL == 0) {
         pack(table, memory);
     }
 
@@ -395,7 +398,7 @@ int table_insert(struct table *table, struct memory *memory, uint64_t seed, uint
     struct array array = table->growth != NULL ? table->growth->next : table_array(table);
 
     array_put(array, home_of(array, hash), (uint8_t)hash, marked(entry, hash));
-    table->used++;
+    table_set_used(table, table_used(table) + 1);
     return 0;
 }
 
@@ -417,11 +420,11 @@ struct entry *table_remove(struct table *table, struct memory *memory, uint64_t 
         place.bucket < table->growth->next.buckets + table->growth->next.count)
         array = table->growth->next;
     array_remove(array, seed, (uint32_t)(place.bucket - array.buckets), place.index);
-    table->used--;
-    if (table->used == 0) {
+    table_set_used(table, table_used(table) - 1);
+    if (table_used(table) == 0) {
         table_free_arrays(table, memory);
     } else if (!table_step(table, memory, seed, TABLE_MOVE_BUCKETS) &&
-               table->used < limit_of(table->bucket_count) / TABLE_SHRINK_FACTOR) {
+               table_used(table) < limit_of(table->bucket_count) / TABLE_SHRINK_FACTOR) {
         uint32_t count = shrunk_size(table);
 
         /* Without memory it stays as it is, and the next removal tries again. */

@@ -17,10 +17,11 @@
  *            the leak checker looks for addresses.
  * Ownership: the table owns its arrays, never the entries. Memory through the `struct memory`
  *            passed in.
- * Threading: the worker that holds the slot. */
+ * Threading: the worker that holds the slot; table_used, any. */
 #ifndef DATAPLANE_STORE_TABLE_H
 #define DATAPLANE_STORE_TABLE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -45,7 +46,7 @@ struct table { /* zeroed is empty; 32 bytes at most */
     struct table_bucket *buckets;
     struct table_growth *growth;
     uint32_t bucket_count;
-    uint32_t used;
+    _Atomic uint32_t used; /* written by the slot's holder, read by others (DBSIZE, INFO) */
 };
 
 struct table_place { /* valid until the next change of the table */
@@ -57,6 +58,17 @@ static inline struct entry *table_at(struct table_place place)
 {
     return (struct entry *)(uintptr_t)(place.bucket->entries[place.index] &
                                        ((1ull << TABLE_ADDRESS_BITS) - 1));
+}
+
+static inline uint32_t table_used(const struct table *table)
+{
+    return atomic_load_explicit(&table->used, memory_order_relaxed);
+}
+
+/* One writer: the atomic only keeps readers whole. */
+static inline void table_set_used(struct table *table, uint32_t used)
+{
+    atomic_store_explicit(&table->used, used, memory_order_relaxed);
 }
 
 uint64_t table_hash(uint64_t seed, struct text key); /* XXH3 with the node's random seed */

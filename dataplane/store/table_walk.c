@@ -84,7 +84,7 @@ uint64_t table_scan(const struct table *table, uint64_t seed, uint64_t cursor, v
     struct array array = table_array(table);
     uint64_t end;
 
-    if (table->used == 0 || cursor >> TABLE_CURSOR_BITS != 0)
+    if (table_used(table) == 0 || cursor >> TABLE_CURSOR_BITS != 0)
         return 0;
 
     end = first_position(array, home_of(array, hash_at(cursor)) + 1);
@@ -119,7 +119,7 @@ void table_visit_prefix(const struct table *table, uint32_t prefix, unsigned pre
                         uint8_t tag, visit_fn *visit, void *arg)
 {
     assert(prefix_bits > 0 && prefix_bits <= 32);
-    if (table->used == 0)
+    if (table_used(table) == 0)
         return;
 
     uint64_t low = (uint64_t)prefix << (64 - prefix_bits);
@@ -143,7 +143,7 @@ struct entry *table_random(const struct table *table, uint64_t seed, uint64_t ra
         table->bucket_count + (table->growth != NULL ? (uint64_t)table->growth->next.count : 0);
     uint64_t start = 0;
 
-    if (table->used == 0)
+    if (table_used(table) == 0)
         return NULL;
     /* A place at random until one is taken: each entry is as likely as any other. */
     for (unsigned i = 0; i < TABLE_RANDOM_TRIES; i++) {
@@ -245,9 +245,9 @@ unsigned table_drain(struct table *table, struct memory *memory, struct entry **
         taken = array_drain(table_array(table), &drained, table->bucket_count, entries, max);
         table->growth = (struct table_growth *)((uintptr_t)drained << 1 | 1);
     }
-    table->used -= taken;
+    table_set_used(table, table_used(table) - taken);
     if (taken == 0) {
-        assert(table->used == 0);
+        assert(table_used(table) == 0);
         table_free_arrays(table, memory);
     }
     return taken;

@@ -75,6 +75,36 @@ def every_worker_has_a_port_that_answers(network):
             equal(reply.endswith(f"{SERVER}:{CORE_PORT + other}".encode()), True, reply)
 
 
+def keys_and_deadlines(client):
+    """Of INFO keyspace."""
+    for line in client.call("INFO", "keyspace").decode().splitlines():
+        if line.startswith("db0:"):
+            figures = dict(part.split("=") for part in line[len("db0:"):].split(","))
+            return int(figures["keys"]), int(figures["expires"])
+    return 0, 0
+
+
+def every_port_tells_the_keys_of_its_worker(network):
+    """Also that of a worker without a queue, which another one serves; all together tell all."""
+    names = [f"told:{number}" for number in range(300)]
+    with PortClient(network) as client:
+        equal(client.call("FLUSHALL"), b"OK", "FLUSHALL")
+        for number, name in enumerate(names):
+            more = ("EX", 1000) if number % 3 == 0 else ()
+            equal(client.call("SET", name, number, *more), b"OK", "SET")
+        equal(keys_and_deadlines(client), (300, 100), "keys of the common port")
+    for worker in range(WORKERS):
+        own = [name for name in names if owner(name) == worker]
+        deadlines = sum(int(name[len("told:"):]) % 3 == 0 for name in own)
+        with PortClient(network, CORE_PORT + worker) as client:
+            equal(keys_and_deadlines(client), (len(own), deadlines), f"INFO at worker {worker}")
+            equal(client.call("DBSIZE"), len(own), f"DBSIZE at worker {worker}")
+            equal(client.call("MULTI"), b"OK", "MULTI")
+            for words in (("CLIENT", "ID"), ("DBSIZE",), ("SET", own[0], 1)):
+                equal(client.call(*words), b"QUEUED", words[0])
+            equal(client.call("EXEC")[1:], [len(own), b"OK"], f"EXEC at worker {worker}")
+
+
 def announced_ports_are_those(network):
     with PortClient(network) as client:
         ranges = client.call("CLUSTER", "SLOTS")
@@ -127,10 +157,11 @@ def ports_move_while_connections_stay(network):
 
 
 CASES = (all_slots_by_the_common_port, every_worker_has_a_port_that_answers,
-         announced_ports_are_those, info_and_the_log_say_it)
+         announced_ports_are_those, info_and_the_log_say_it,
+         every_port_tells_the_keys_of_its_worker)
 CASES_EACH = (all_slots_by_the_common_port, every_worker_has_a_port_that_answers,
               announced_ports_are_those, a_closed_port_is_refused_once, info_says_who_steers,
-              ports_move_while_connections_stay)
+              ports_move_while_connections_stay, every_port_tells_the_keys_of_its_worker)
 
 
 # ---- running them ----

@@ -29,8 +29,6 @@ NOT_APPLICABLE = {
     "test_idle.": "workers that poll are not idle",
     "test_config.test_protected_settings": "no client is local",
     "test_config.test_rewrite_round_trip": "starts a server from a file, without a port of its own",
-    "test_per_core.test_each_port_counts_its_own_keys":
-        "the port of a worker without a queue tells no keys in INFO (DBSIZE does)",
     "test_slots.test_workers_that_sleep_tell_no_gaps": "workers that poll do not sleep",
     "test_watchdog.": "connections of several workers, and with one queue all are one's",
     "test_auth.test_protected_mode": "no client is local",
