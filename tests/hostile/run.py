@@ -4,8 +4,9 @@
     run.py --server build/polluxd [--quick] [--only TEXT] [--workers 1,4] [--drivers uring]
     run.py --server /usr/bin/redis-server --as-redis     proves the tests that both share
 
-While each test attacks, a prober process sends PING on connections of its own (watch.py). The last
-line reads "N passed, N failed"; the exit status is 0 only if nothing failed.
+While each test attacks, a prober process sends PING on connections of its own (watch.py); a table
+at the end tells the longest answers. The last line reads "N passed, N failed"; the exit status is 0
+only if nothing failed.
 """
 import os
 import sys

@@ -9,7 +9,8 @@ from harness.server import tail
 
 PROBER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "prober.py")
 PROBES = 8          # connections of the prober: with several workers it meets most of them
-GAP_LIMIT_S = 1.0   # the target is 0.1; the machine may be shared, and the figure is printed
+GAP_LIMIT_S = 1.0   # the target is 100 ms; the machine may be shared, and the figures are printed
+TARGET_MS = 100
 MB = 1 << 20
 
 
@@ -63,6 +64,8 @@ class Watch:
         grown = max(self.peak, self.server.rss_bytes()) - self.before
         self.t.note(f"longest PING {self.result['longest_s'] * 1000:.0f} ms in "
                     f"{self.result['rounds']} rounds, RSS +{grown // MB} MB")
+        self.t.tabulate("longest PING during each attack, ms", self.result["longest_s"] * 1000,
+                        TARGET_MS)
         assert self.result["problem"] is None, f"prober: {self.result['problem']}"
         assert self.result["rounds"] > 0, "the prober was never answered"
         assert self.result["longest_s"] < self.gap_s, \

@@ -18,6 +18,7 @@ import traceback
 
 from . import packets
 from .server import Server, StartFailed, Target, built_with_sanitizer, tail
+from .table import Table
 
 
 # More failures than that have a cause which a second run does not take away.
@@ -51,6 +52,7 @@ class Context:
         self.as_redis = session.target.as_redis
         self.rss_counts = not session.target.sanitized
         self.quick = session.quick
+        self.name = name
         self.workers = workers
         self.driver = driver
         self.seed = f"{session.seed}:{name}:{workers}:{driver}"
@@ -103,6 +105,11 @@ class Context:
         """A figure to print beside the result."""
         self.notes.append(text)
 
+    def tabulate(self, title, figure, target):
+        """A figure for a table of all tests at the end; `target` is what it should not exceed."""
+        table = self.session.tables.setdefault(title, Table(title, target))
+        table.add(self.name.partition("[")[0], f"{self.workers} {self.driver}", figure)
+
     def need_pollux(self):
         if self.as_redis:
             raise Skip()
@@ -134,6 +141,7 @@ class Session:
         self.failures = []
         self.unsteady = []  # failed at first, and passed then
         self.left_out = []  # with the reason
+        self.tables = {}  # by their titles
         self.retry_budget = RETRIES if options.retry else 0
 
     # Servers shared by tests
@@ -354,6 +362,8 @@ def main(folder, description):
         session.run()
     except KeyboardInterrupt:
         session.report_failure("interrupted", "")
+    for table in session.tables.values():
+        print("\n".join(table.lines()))
     for line in session.left_out:
         print("not applicable: " + line)
     if session.skipped:
