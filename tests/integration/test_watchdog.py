@@ -4,7 +4,7 @@ import re
 import signal
 import socket
 
-from harness.resp import encode
+from harness.resp import Conn, encode
 from harness.runner import case
 from harness.server import poll
 
@@ -24,19 +24,26 @@ def worker_of(conn):
     return number
 
 
-def two_workers(server, t):
-    """Connections of two workers."""
-    first = t.connect(server)
+def start(t, directives=None, **options):
+    """A server with a socket that leads to every worker, also where the network leads to one only."""
+    path = os.path.join(t.temp_dir(), "server.sock")
+    return t.start({**(directives or {}), "unixsocket": path}, **options)
+
+
+def another_worker(server, t, first):
+    """A connection of another worker than that of `first`."""
     for _ in range(CONNECTIONS):
-        other = t.connect(server)
+        other = Conn(server.directives["unixsocket"])
+        t.cleanup(other.close)
         if worker_of(other) != worker_of(first):
-            return first, other
+            return other
     raise AssertionError(f"{CONNECTIONS} connections, and all of one worker")
 
 
 def hang(server, t, seconds):
     """Has one worker sleep; returns the connection that waits for it and one of another worker."""
-    sleeper, other = two_workers(server, t)
+    sleeper = t.connect(server)
+    other = another_worker(server, t, sleeper)
     number = worker_of(sleeper)
     taken = figures(other, "loans_taken")[number]
     sleeper.raw(encode("DEBUG", "SLEEP", seconds))
@@ -47,7 +54,7 @@ def hang(server, t, seconds):
 
 @case(workers=(2,), drivers="each", pollux=True)
 def test_a_worker_that_hangs_is_told(t):
-    server = t.start()
+    server = start(t)
     _, other = hang(server, t, 6)
     poll(lambda: sum(figures(other, "hangs")) == 1 and max(figures(other, "hung_s")) >= 3, 20,
          what="the hang is counted, and its time shown")
@@ -62,7 +69,7 @@ def test_a_worker_that_hangs_is_told(t):
 @case(workers=(2,), drivers="each", pollux=True)
 def test_the_watchdog_ends_the_server(t):
     path = os.path.join(t.temp_dir(), "server.pid")
-    server = t.start({"pidfile": path, "worker-watchdog": 300})
+    server = start(t, {"pidfile": path, "worker-watchdog": 300})
     _, other = hang(server, t, 1000)
     other.raw(encode("CONFIG", "SET", "worker-watchdog", 4))  # it may end before it answers
     assert server.wait(30) == 1, server.output()
@@ -73,7 +80,7 @@ def test_the_watchdog_ends_the_server(t):
 @case(workers=(2,), pollux=True)
 def test_the_watchdog_does_not_depend_on_what_waits_for_the_worker(t):
     """CONFIG SET port has the control thread wait for every worker: also for the one that hangs."""
-    server = t.start({"worker-watchdog": 300})
+    server = start(t, {"worker-watchdog": 300})
     _, other = hang(server, t, 1000)
     other.raw(encode("CONFIG", "SET", "worker-watchdog", 5) + encode("CONFIG", "SET", "port", "0"))
     assert server.wait(30) == 1, server.output()
@@ -84,7 +91,7 @@ def test_the_watchdog_does_not_depend_on_what_waits_for_the_worker(t):
 def test_a_worker_that_hangs_does_not_keep_the_server_from_ending(t):
     waited_ms = []
     for signals in (1, 2):
-        server = t.start()
+        server = start(t)
         hang(server, t, 1000)
         for number in range(signals):
             server.signal(signal.SIGTERM)
@@ -104,8 +111,8 @@ def test_systemd_hears_nothing_while_a_worker_hangs(t):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(path)
         manager.settimeout(10)
-        server = t.start({"supervised": "systemd"},
-                         env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "30000000"})
+        server = start(t, {"supervised": "systemd"},
+                       env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "30000000"})
         for _ in range(2):
             while b"WATCHDOG=1" not in manager.recv(4096):
                 pass

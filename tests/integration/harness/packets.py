@@ -17,12 +17,26 @@ from topology import Namespace  # noqa: E402  (the path must be set first)
 DRIVER = "af_xdp"
 INSIDE = "POLLUX_TEST_NAMESPACE"
 
+SAME_CODE = "whatever the driver, the same code; left out to save time"
+# Tests with 1 and with 4 workers: here the latter have some without a network, and stand for both.
+WITH_FOUR = ("test_configure.", "test_process.")
+
 # Tests (prefixes of their names) that are about kernel sockets or about what only those have.
 NOT_APPLICABLE = {
     "test_listeners.": "addresses and ports of kernel sockets",
     "test_command_line.": "starts without a port of its own",
-    "test_configure.": "CONFIG SET of bind and port on kernel sockets",
-    "test_process.": "starts without a port of its own; descriptors and signals are the same code",
+    "test_configure.test_port_in_use": "ports that others have taken are the kernel's",
+    "test_configure.test_a_worker_that_cannot_listen": "addresses of kernel sockets",
+    "test_configure.test_addresses_come_and_go": "addresses of kernel sockets",
+    "test_configure.test_keepalive": "looks for connections in /proc/net/tcp",
+    "test_configure.test_maxclients": "connections take no descriptors",
+    "test_configure.test_epoll_takes_over": "starts a server with kernel sockets",
+    "test_configure.test_failed_start_of_a_daemon": "ports that others have taken are the kernel's",
+    "test_process.test_daemonize": "starts without a port of its own",
+    "test_process.test_supervised_by_systemd_in_the_abstract_namespace":
+        "abstract sockets do not lead out of a network namespace",
+    "test_process.test_log_levels": SAME_CODE,
+    "test_process.test_default_number_of_workers": SAME_CODE,
     "test_limits.test_few_descriptors": "connections take no descriptors",
     "test_limits.test_far_too_few_descriptors": "connections take no descriptors",
     "test_limits.test_soft_limit": "connections take no descriptors",
@@ -30,14 +44,21 @@ NOT_APPLICABLE = {
     "test_config.test_protected_settings": "no client is local",
     "test_config.test_rewrite_round_trip": "starts a server from a file, without a port of its own",
     "test_slots.test_workers_that_sleep_tell_no_gaps": "workers that poll do not sleep",
-    "test_watchdog.": "connections of several workers, and with one queue all are one's",
+    "test_watchdog.test_a_worker_that_hangs": SAME_CODE,
+    "test_watchdog.test_the_watchdog_does_not_depend": SAME_CODE,
+    "test_watchdog.test_systemd": SAME_CODE,
     "test_auth.test_protected_mode": "no client is local",
 }
 
 
-def why_not(name):
-    """Why this test is left out, or None."""
-    return next((why for prefix, why in NOT_APPLICABLE.items() if name.startswith(prefix)), None)
+def why_not(name, workers):
+    """Why this test, made for these numbers of workers, is left out, or None."""
+    for prefix, why in NOT_APPLICABLE.items():
+        if name.startswith(prefix):
+            return why
+    if name.startswith(WITH_FOUR) and 4 in workers and f"[4 {DRIVER}]" not in name:
+        return "runs with 4 workers, some of them without a network"
+    return None
 
 
 def inside():

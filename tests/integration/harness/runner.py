@@ -212,7 +212,9 @@ class Session:
                         full += f"[{workers} {driver}]"
                     if self.options.only and not any(part in full for part in self.options.only):
                         continue
-                    why = packets.why_not(full) if driver == packets.DRIVER else None
+                    why = None
+                    if driver == packets.DRIVER:
+                        why = packets.why_not(full, how["workers"])
                     if why:
                         self.left_out.append(f"{full}: {why}")
                     else:
