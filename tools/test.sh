@@ -174,6 +174,8 @@ program 'interop mtu' build tests/interop/mtu.py
 program 'interop offloads' build tests/interop/offloads.py
 program 'interop queues' build tests/interop/queues.py
 program 'interop kills' build tests/interop/kills.py --kills 3
+program 'interop unprivileged' build tests/interop/unprivileged.py \
+    --load build/tools/pollux-bench/pollux-bench
 program 'interop memif kills' build tests/interop/memif_kills.py --kills 15 \
     --load build/tools/pollux-bench/pollux-bench
 program 'integration asan' build-asan tests/integration/run.py --quick --patience 4 --retry

@@ -20,13 +20,15 @@
 #include "drivers/log.h"
 
 enum {
-    ARGUMENTS_MAX = 64,  /* words that EAL gets */
-    TEXT_MAX = 8192,     /* their bytes */
-    EAL_MEMORY_MB = 32,  /* EAL's own and that of drivers */
+    ARGUMENTS_MAX = 64,   /* words that EAL gets */
+    TEXT_MAX = 8192,      /* their bytes */
+    EAL_MEMORY_MB = 32,   /* EAL's own and that of drivers */
     PACKET_BESIDES = 512, /* memory of each packet besides its room, with the pool's bookkeeping */
     MEGABYTE = 1024 * 1024,
     PARK_LOOKS_MAX = 30000, /* of 0.1 ms: longer than it may wait for a gate */
 };
+
+#define RUNTIME_VARIABLE "RUNTIME_DIRECTORY" /* systemd's; EAL looks there first */
 
 /* ---- the log ---- */
 
@@ -207,7 +209,8 @@ static uint64_t memory_needed(const struct dpdk_options *options, unsigned packe
 {
     uint64_t pools = (uint64_t)options->spec_count * (options->queues > 0 ? options->queues : 1);
 
-    return (EAL_MEMORY_MB + pools) * MEGABYTE + pools * packets * (dpdk_room(options->mtu) + PACKET_BESIDES);
+    return (EAL_MEMORY_MB + pools) * MEGABYTE +
+           pools * packets * (dpdk_room(options->mtu) + PACKET_BESIDES);
 }
 
 /* Hugepages, or none for virtual devices; an error for a device that cannot do without. */
@@ -238,10 +241,51 @@ static int choose_memory(struct dpdk *dpdk, const struct dpdk_options *options,
     return 0;
 }
 
+/* EAL makes a directory to share things in, though we share nothing, and leaves it: /run/dpdk/rte, of
+ * other users /tmp/dpdk/rte. It gets one of its own, which goes at once. */
+struct runtime {
+    char path[32];
+    char *before; /* RUNTIME_DIRECTORY as it was; NULL: it was not set */
+    bool ours;
+};
+
+static void runtime_begin(struct runtime *runtime)
+{
+    const char *before = getenv(RUNTIME_VARIABLE);
+
+    *runtime = (struct runtime){.path = "/tmp/pollux-eal-XXXXXX"};
+    if (before != NULL && (runtime->before = strdup(before)) == NULL)
+        return;
+    /* Without one of ours EAL may still succeed. */
+    runtime->ours =
+        mkdtemp(runtime->path) != NULL && setenv(RUNTIME_VARIABLE, runtime->path, 1) == 0;
+}
+
+/* What the operator had EAL put there stays (dpdk-args). */
+static void runtime_end(struct runtime *runtime)
+{
+    char below[sizeof(runtime->path) + 8];
+    const char *made = rte_eal_get_runtime_dir();
+
+    if (runtime->ours) {
+        if (strncmp(made, runtime->path, strlen(runtime->path)) == 0)
+            rmdir(made);
+        snprintf(below, sizeof(below), "%s/dpdk", runtime->path);
+        rmdir(below);
+        rmdir(runtime->path);
+        if (runtime->before != NULL)
+            setenv(RUNTIME_VARIABLE, runtime->before, 1);
+        else
+            unsetenv(RUNTIME_VARIABLE);
+    }
+    free(runtime->before);
+}
+
 static int start_eal(struct dpdk *dpdk, const struct dpdk_options *options,
                      const struct dpdk_spec *specs, uint64_t needed, char *error)
 {
     struct arguments *arguments = calloc(1, sizeof(*arguments));
+    struct runtime runtime;
     int result;
 
     if (arguments == NULL)
@@ -258,7 +302,9 @@ static int start_eal(struct dpdk *dpdk, const struct dpdk_options *options,
         free(arguments);
         return -E2BIG;
     }
+    runtime_begin(&runtime);
     result = rte_eal_init(arguments->count, arguments->words);
+    runtime_end(&runtime);
     if (result < 0) {
         result = rte_errno != 0 ? -rte_errno : -EINVAL;
         snprintf(error, DPDK_ERROR_MAX, "EAL does not start (%s)%s%s; look at dpdk-args '%.80s'",

@@ -59,6 +59,7 @@ static const char *remedy(const struct dpdk_spec *spec)
         {"net_af_xdp", "; run as root, or: setcap cap_net_admin,cap_net_raw,cap_bpf,cap_sys_admin,"
                        "cap_ipc_lock+ep polluxd"},
         {"net_af_packet", "; run as root, or: setcap cap_net_raw+ep polluxd"},
+        {"net_pcap", "; interfaces want root, or: setcap cap_net_raw+ep polluxd"},
         {"net_tap", "; run as root, or: setcap cap_net_admin+ep polluxd"},
         {"net_memif", "; is the directory of its socket writable, the server there?"},
     };

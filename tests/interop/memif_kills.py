@@ -33,7 +33,7 @@ KEEPALIVE_S = 1
 class Polluxd:
     """One behind a memif socket; asked by a unix socket, which no memif peer has a part in."""
 
-    def __init__(self, program, folder, *options):
+    def __init__(self, program, folder, *options, **popen):
         self.folder, self.memif = folder, os.path.join(folder, "memif.sock")
         self.unix, self.log = os.path.join(folder, "unix.sock"), os.path.join(folder, "log")
         words = [program, "--net-driver", "dpdk", "--dpdk-port",
@@ -43,7 +43,7 @@ class Polluxd:
                  "--tcp-keepalive", str(KEEPALIVE_S), *options]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(words, stdout=log, stderr=log,
-                                            preexec_fn=die_with_parent)
+                                            preexec_fn=die_with_parent, **popen)
         self.await_true(lambda: "Ready to accept" in self.text(), "it starts")
 
     def text(self):
@@ -102,11 +102,11 @@ def load_command(arguments, server, **options):
     return words
 
 
-def peer_works(arguments, server, **options):
+def peer_works(arguments, server, popen=None, **options):
     """A peer that comes now is served as the first one was."""
     words = load_command(arguments, server, **{"requests": 2000, **options})
     done = subprocess.run(words + ["--reset"], capture_output=True, text=True, timeout=SECONDS,
-                          check=False, preexec_fn=die_with_parent)
+                          check=False, preexec_fn=die_with_parent, **(popen or {}))
     server.alive()
     equal(done.returncode, 0, f"status of the load; it says: {done.stderr[-500:]}")
     result = json.loads(done.stdout)
