@@ -102,10 +102,10 @@ def load_command(arguments, server, **options):
     return words
 
 
-def peer_works(arguments, server, popen=None, **options):
+def peer_works(arguments, server, popen=None, switches=(), **options):
     """A peer that comes now is served as the first one was."""
     words = load_command(arguments, server, **{"requests": 2000, **options})
-    done = subprocess.run(words + ["--reset"], capture_output=True, text=True, timeout=SECONDS,
+    done = subprocess.run([*words, "--reset", *switches], capture_output=True, text=True, timeout=SECONDS,
                           check=False, preexec_fn=die_with_parent, **(popen or {}))
     server.alive()
     equal(done.returncode, 0, f"status of the load; it says: {done.stderr[-500:]}")

@@ -46,9 +46,10 @@ class Namespace:
             raise RuntimeError(f"{text}: {result.stderr.strip()}")
         return result.stdout
 
-    def setting(self, name, value):
-        self.run(f"tee /proc/sys/net/{name}" if value is None else
-                 f"sysctl -q -w net.{name.replace('/', '.')}={value}")
+    def write(self, path, text):
+        """Into a file as the namespace sees it."""
+        with open(f"/proc/{self.pid}/root{path}", "w", encoding="ascii") as file:
+            file.write(text)
 
     def socket(self, family, kind=socket.SOCK_STREAM, protocol=0):
         """A socket that belongs to the namespace: setns(2) changes the calling thread only."""
@@ -76,6 +77,7 @@ class Network:
 
     def __init__(self, driver, queues=1):
         self.driver, self.queues = driver, queues
+        self.wrapper = []  # words before the server's own
         self.client, self.router = Namespace(), Namespace()
         self.server = Namespace() if driver != "tap" else self.router
         # Without a link-local address that is known to be its own, the router asks nobody for a MAC,
@@ -130,8 +132,8 @@ class Server:
                  "--workers", "1", "--port", str(PORT), "--protected-mode", "no", "--save", "",
                  "--dir", folder, *extra]
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(network.server.command(*words), stdout=log,
-                                            stderr=log, preexec_fn=die_with_parent)
+            self.process = subprocess.Popen(network.server.command(*network.wrapper, *words),
+                                            stdout=log, stderr=log, preexec_fn=die_with_parent)
         deadline = time.monotonic() + START_SECONDS
         while "Ready to accept" not in self.text():
             if self.process.poll() is not None or time.monotonic() > deadline:
