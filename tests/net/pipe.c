@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -51,8 +50,7 @@ bool pipe_create(struct pipe_world *world)
     memset(world, 0, sizeof *world);
     world->ports[0] = port_create();
     world->ports[1] = port_create();
-    world->frames = calloc(PIPE_FRAMES_MAX, sizeof *world->frames);
-    if (world->ports[0] != NULL && world->ports[1] != NULL && world->frames != NULL)
+    if (lane_create(&world->lane) && world->ports[0] != NULL && world->ports[1] != NULL)
         return true;
     pipe_destroy(world);
     return false;
@@ -62,71 +60,20 @@ void pipe_destroy(struct pipe_world *world)
 {
     port_destroy(world->ports[0]);
     port_destroy(world->ports[1]);
-    free(world->frames);
+    lane_destroy(&world->lane);
 }
 
-/* ---- The pipe: a heap of frames by time of arrival ------------------------------------------- */
-
-static bool earlier(const struct pipe_world *world, unsigned a, unsigned b)
-{
-    const struct pipe_frame *x = &world->frames[world->heap[a]];
-    const struct pipe_frame *y = &world->frames[world->heap[b]];
-
-    return x->at_us < y->at_us || (x->at_us == y->at_us && x->order < y->order);
-}
-
-static void swap(struct pipe_world *world, unsigned a, unsigned b)
-{
-    uint16_t kept = world->heap[a];
-
-    world->heap[a] = world->heap[b];
-    world->heap[b] = kept;
-}
-
-static void heap_push(struct pipe_world *world, uint16_t frame)
-{
-    unsigned at = world->heap_count++;
-
-    world->heap[at] = frame;
-    for (; at > 0 && earlier(world, at, (at - 1) / 2); at = (at - 1) / 2)
-        swap(world, at, (at - 1) / 2);
-}
-
-static uint16_t heap_pop(struct pipe_world *world)
-{
-    uint16_t first = world->heap[0];
-    unsigned at = 0;
-
-    world->heap[0] = world->heap[--world->heap_count];
-    for (;;) {
-        unsigned least = at;
-
-        for (unsigned child = 2 * at + 1; child <= 2 * at + 2; child++) {
-            if (child < world->heap_count && earlier(world, child, least))
-                least = child;
-        }
-        if (least == at)
-            return first;
-        swap(world, at, least);
-        at = least;
-    }
-}
+/* ---- The pipe ------------------------------------------------------------------------------ */
 
 static void send_copy(struct pipe_world *world, const struct pipe_case *wanted, unsigned to,
                       const uint8_t *bytes, size_t len)
 {
-    struct pipe_frame *frame;
+    struct lane_frame *frame = lane_copy(&world->lane, to, bytes, len);
 
-    if (world->free_count == 0) {
+    if (frame == NULL) {
         world->lost_frames++;
         return;
     }
-    uint16_t index = world->free[--world->free_count];
-    frame = &world->frames[index];
-    memcpy(frame->bytes, bytes, len);
-    frame->len = (uint16_t)len;
-    frame->to = (uint8_t)to;
-    frame->order = world->order++;
     frame->at_us = world->now_us + wanted->latency_us + below(world, wanted->jitter_us);
     if (happens(world, wanted->reorder))
         frame->at_us += 1 + below(world, 3 * (wanted->latency_us + 1000));
@@ -135,7 +82,7 @@ static void send_copy(struct pipe_world *world, const struct pipe_case *wanted, 
         frame->bytes[14 + below(world, frame->len - 14u)] ^= (uint8_t)(1u << below(world, 8));
     if (happens(world, wanted->truncate))
         frame->len = (uint16_t)(14 + below(world, frame->len - 14u));
-    heap_push(world, index);
+    lane_send(&world->lane, frame);
 }
 
 /* What holds for each segment, whatever becomes of it on the way: the window is never shrunk nor
@@ -218,12 +165,11 @@ static bool send_frame(struct pipe_world *world, const struct pipe_case *wanted,
 
 static void deliver(struct pipe_world *world)
 {
-    while (world->heap_count > 0 && world->frames[world->heap[0]].at_us <= world->now_us) {
-        uint16_t index = heap_pop(world);
-        const struct pipe_frame *frame = &world->frames[index];
+    const struct lane_frame *frame;
 
+    while ((frame = lane_take(&world->lane, world->now_us)) != NULL) {
         port_push(world->ports[frame->to], frame->bytes, frame->len, 0);
-        world->free[world->free_count++] = index;
+        lane_drop(&world->lane, frame);
     }
 }
 
@@ -348,10 +294,7 @@ static bool set_up(struct pipe_world *world, const struct pipe_case *wanted)
     struct net_endpoint to = {host_address(1, wanted->v6), HOST_SERVICE_PORT};
 
     world->now_us = 1000000;
-    world->heap_count = 0;
-    world->free_count = PIPE_FRAMES_MAX;
-    for (unsigned i = 0; i < PIPE_FRAMES_MAX; i++)
-        world->free[i] = (uint16_t)i;
+    lane_reset(&world->lane);
     world->random = wanted->seed * UINT64_C(0x2545f4914f6cdd1d) + 1;
     world->conns[0] = world->conns[1] = NULL;
     for (unsigned side = 0; side < 2; side++) {
@@ -374,10 +317,8 @@ static bool set_up(struct pipe_world *world, const struct pipe_case *wanted)
 
 static uint64_t next_time(const struct pipe_world *world)
 {
-    uint64_t next_us = UINT64_MAX;
+    uint64_t next_us = lane_next_us(&world->lane);
 
-    if (world->heap_count > 0)
-        next_us = world->frames[world->heap[0]].at_us;
     for (unsigned side = 0; side < 2; side++) {
         uint64_t due_us = net_next_deadline_us(world->hosts[side].net);
 

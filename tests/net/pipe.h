@@ -8,11 +8,9 @@
 #define POLLUX_TESTS_NET_PIPE_H
 
 #include "tests/net/host.h"
+#include "tests/net/lane.h"
 
-enum {
-    PIPE_FRAMES_MAX = 4096, /* under way */
-    PIPE_FAILURE_MAX = 300,
-};
+enum { PIPE_FAILURE_MAX = 300 };
 
 /* One experiment. [0] is the server's, [1] the client's, where there are two. */
 struct pipe_case {
@@ -36,22 +34,11 @@ struct pipe_case {
     uint32_t wrap;    /* 0, or how many bytes before 2^32 both ISNs lie */
 };
 
-struct pipe_frame {
-    uint64_t at_us;
-    uint64_t order; /* of frames at the same time */
-    uint8_t to;
-    uint16_t len;
-    uint8_t bytes[FRAME_MAX];
-};
-
 struct pipe_world {
     struct host hosts[2];
     struct port *ports[2];
-    struct pipe_frame *frames; /* PIPE_FRAMES_MAX */
-    uint16_t free[PIPE_FRAMES_MAX], heap[PIPE_FRAMES_MAX];
-    unsigned free_count, heap_count;
+    struct lane lane;
     uint64_t now_us, offset_us[2];
-    uint64_t order;
     uint64_t random;
     struct pipe_view {
         bool scaled_known;  /* its SYN was seen */
