@@ -1,8 +1,10 @@
 """A worker whose loop does not turn: it is told and counted, and ends the server if that was asked for."""
+import contextlib
 import os
 import re
 import signal
 import socket
+import time
 
 from harness.resp import Conn, encode
 from harness.runner import case
@@ -104,26 +106,57 @@ def test_a_worker_that_hangs_does_not_keep_the_server_from_ending(t):
     assert waited_ms[1] < waited_ms[0], "the second signal is in a hurry"
 
 
-@case(workers=(2,), pollux=True)
-def test_systemd_hears_nothing_while_a_worker_hangs(t):
-    """WATCHDOG=1 each second, if WatchdogSec asks for it, and only while all workers turn."""
+@contextlib.contextmanager
+def notified(t):
+    """A manager's socket, and the environment that leads a server to it."""
     path = os.path.join(t.temp_dir(), "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(path)
-        manager.settimeout(10)
-        server = start(t, {"supervised": "systemd"},
-                       env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "30000000"})
-        for _ in range(2):
-            while b"WATCHDOG=1" not in manager.recv(4096):
-                pass
+        manager.settimeout(20)
+        yield manager, {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "30000000"}
+
+
+def await_looks(manager, count):
+    for _ in range(count):
+        while b"WATCHDOG=1" not in manager.recv(4096):
+            pass
+
+
+def drain(manager):
+    manager.setblocking(False)
+    try:
+        while True:
+            manager.recv(4096)
+    except BlockingIOError:
+        pass
+    manager.settimeout(20)
+
+
+@case(workers=(2,), pollux=True)
+def test_a_server_that_stood_still_goes_on(t):
+    """Stopped as a whole for longer than worker-watchdog allows; and an idle worker may sleep for as
+    long as the shortest limit."""
+    with notified(t) as (manager, env):
+        server = t.start({"supervised": "systemd", "worker-watchdog": 1}, env=env)
+        await_looks(manager, 3)
+        server.signal(signal.SIGSTOP)
+        time.sleep(5)  # what is tested is that time goes by
+        drain(manager)
+        server.signal(signal.SIGCONT)
+        await_looks(manager, 2)
+        server.stop()
+        assert "has not turned" not in server.output(), server.output()
+
+
+@case(workers=(2,), pollux=True)
+def test_systemd_hears_nothing_while_a_worker_hangs(t):
+    """WATCHDOG=1 each second, if WatchdogSec asks for it, and only while all workers turn."""
+    with notified(t) as (manager, env):
+        server = start(t, {"supervised": "systemd"}, env=env)
+        await_looks(manager, 2)
         _, other = hang(server, t, 8)
         poll(lambda: sum(figures(other, "hangs")) == 1, 20, what="the hang is counted")
-        manager.setblocking(False)
-        try:
-            while True:
-                manager.recv(4096)
-        except BlockingIOError:
-            pass
+        drain(manager)
         manager.settimeout(2.5)  # what is waited for is that nothing comes
         try:
             told = manager.recv(4096)

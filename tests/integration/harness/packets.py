@@ -45,6 +45,7 @@ NOT_APPLICABLE = {
     "test_config.test_rewrite_round_trip": "starts a server from a file, without a port of its own",
     "test_slots.test_workers_that_sleep_tell_no_gaps": "workers that poll do not sleep",
     "test_watchdog.test_a_worker_that_hangs": SAME_CODE,
+    "test_watchdog.test_a_server_that_stood_still": SAME_CODE,
     "test_watchdog.test_the_watchdog_does_not_depend": SAME_CODE,
     "test_watchdog.test_systemd": SAME_CODE,
     "test_auth.test_protected_mode": "no client is local",

@@ -118,11 +118,34 @@ Test(watchdog, the_limit_is_what_the_directive_says)
     end(world);
 }
 
-Test(watchdog, a_limit_below_the_notice_counts)
+/* An idle worker sleeps for a second, so that a look may find it where the last one did. */
+Test(watchdog, a_limit_below_the_notice_is_that_of_the_notice)
 {
     struct world *world = begin("worker-watchdog 1\n");
 
     cr_assert(second(world, true));
+    for (int i = 1; i < WATCHDOG_NOTICE_S; i++)
+        cr_assert(second(world, false), "second %d", i);
     cr_assert_not(second(world, false));
+    end(world);
+}
+
+/* SIGSTOP, a debugger, a virtual machine that is suspended: the workers could not turn either. */
+Test(watchdog, time_in_which_nobody_looked_is_no_hang)
+{
+    struct world *world = begin("worker-watchdog 3\n");
+
+    cr_assert(second(world, true));
+    cr_assert(second(world, false), "it sleeps");
+    for (int i = 0; i < 3; i++) {
+        world->now_s += HOUR_S;
+        cr_assert(second(world, false), "stop %d", i);
+        cr_assert_eq(hangs(world), 0);
+        cr_assert(second(world, true));
+    }
+    for (int i = 1; i < WATCHDOG_NOTICE_S; i++)
+        cr_assert(second(world, false));
+    cr_assert_not(second(world, false), "but one that hangs behind it does");
+    cr_assert_eq(hangs(world), 1);
     end(world);
 }
