@@ -21,6 +21,10 @@ enum {
     PACKET_DATA_MAX = 2048, /* bytes of room behind the headroom of an ordinary port */
     PACKET_ROOM_MAX = 9344, /* of a port with the largest MTU, whatever its driver adds */
     PACKET_BURST_MAX = 64,  /* packets of one receive or transmit */
+    /* Of a frame that the device cuts into segments (TSO). */
+    PACKET_TSO_PARTS_MAX = 48,
+    PACKET_TSO_BYTES_MAX = 65535 - 128, /* payload: with headers of any kind below 64 KiB */
+    PACKET_TSO_SEGMENT_MIN = 256,       /* bytes; i40e refuses less */
 };
 
 enum packet_flag {
@@ -30,6 +34,8 @@ enum packet_flag {
     PACKET_TX_TCP_CHECKSUM = 8, /* ... and TCP's; its field holds the pseudo-header's sum */
     PACKET_VLAN = 16,           /* `vlan` holds a tag that is not (received) or not yet (sent) in
                                  * the frame */
+    PACKET_TX_TSO = 32,         /* to be sent: the headers of a frame that the device cuts; `more`
+                                 * is a struct packet_tso, more_len the payload of all its parts */
     PACKET_CHECKSUM_FLAGS = PACKET_CHECKSUM_GOOD | PACKET_CHECKSUM_BAD,
     PACKET_SEEN_SHIFT = 8, /* received: in the upper bits, of how many queues the holders have seen
                             * it and have no connection for it; see `lost` */
@@ -39,7 +45,7 @@ struct packet {
     struct packet *next; /* for the queue it is in; the holder's */
     uint8_t *data;       /* first valid byte */
     const uint8_t *more; /* NULL, or payload elsewhere that follows data[0, len): pinned by the
-                          * sender until packet_shared() is false */
+                          * sender until packet_shared() is false; or see PACKET_TX_TSO */
     uint32_t more_len;
     uint16_t len; /* valid bytes at `data` */
     uint16_t flags;
@@ -59,6 +65,32 @@ struct packet {
 };
 static_assert(sizeof(struct packet) == 64, "one cache line");
 
+/* What the device is to make of a packet with PACKET_TX_TSO: segments of `segment` bytes of payload
+ * each, the last one of what is left, all with that packet's headers (its TCP checksum is the
+ * pseudo-header's sum without a length, as DPDK has it; its IP length that of the whole). FIN and
+ * PSH go with the last one. It lies in the packet's own room. The transmit that takes the packet
+ * takes one reference of each part, too. */
+struct packet_tso {
+    uint16_t segment;
+    uint8_t l4_len; /* of the TCP header with its options */
+    uint8_t count;
+    struct packet_tso_part {
+        struct packet *packet; /* that `data` lies in, or that pins it by its `more` */
+        const uint8_t *data;
+        uint32_t len;
+    } parts[PACKET_TSO_PARTS_MAX];
+};
+static_assert(sizeof(struct packet_tso) + _Alignof(struct packet_tso) <= PACKET_DATA_MAX,
+              "it has room behind the headroom");
+
+/* What a device cuts; all zero: nothing. */
+struct packet_tso_limits {
+    bool v4, v6;
+    uint16_t parts;   /* of a frame, at most PACKET_TSO_PARTS_MAX */
+    uint32_t bytes;   /* of payload of a frame, at most PACKET_TSO_BYTES_MAX */
+    uint16_t cut_len; /* bytes of a segment with all its headers, at most */
+};
+
 struct packet_port_ops;
 
 /* One queue pair; a driver embeds it as its first member. */
@@ -67,7 +99,8 @@ struct packet_port {
     uint8_t mac[6];
     uint16_t mtu;      /* bytes behind the Ethernet header */
     uint16_t room;     /* bytes of a packet behind the headroom: PACKET_DATA_MAX to _ROOM_MAX */
-    uint32_t offloads; /* PACKET_TX_* that the device does; the others are the sender's */
+    uint32_t offloads; /* PACKET_TX_*_CHECKSUM that the device does; the others are the sender's */
+    struct packet_tso_limits tso; /* may go to all zero while it is open */
 };
 
 struct packet_port_ops {
@@ -159,6 +192,23 @@ static inline bool packet_lost(struct packet_port *port, const struct packet *pa
 static inline void packet_found(struct packet_port *port, const struct packet *packet)
 {
     port->ops->found(port, packet);
+}
+
+static inline const struct packet_tso *packet_tso(const struct packet *packet)
+{
+    return (const struct packet_tso *)(const void *)packet->more;
+}
+
+/* Gives back a frame that was to be sent, with its parts. */
+static inline void packet_release_frame(struct packet_port *port, struct packet *packet)
+{
+    if (packet->flags & PACKET_TX_TSO) {
+        const struct packet_tso *tso = packet_tso(packet);
+
+        for (unsigned i = 0; i < tso->count; i++)
+            packet_release(port, tso->parts[i].packet);
+    }
+    packet_release(port, packet);
 }
 
 /* Bytes of the frame, with what is pinned elsewhere. */

@@ -79,6 +79,8 @@ static const struct figure stack_figures[] = {
     FIGURE(tx_no_packet),
     FIGURE(tx_queue_full),
     FIGURE(tx_segments),
+    FIGURE(tx_tso_frames),
+    FIGURE(tx_tso_segments),
     FIGURE(tx_retransmits),
     FIGURE(tx_acks),
     FIGURE(tx_resets),

@@ -219,7 +219,7 @@ void net_destroy(struct net *net)
         sendqueue_fini(&net->sendpool, &conn->busy->queue);
     }
     for (unsigned i = 0; i < net->tx_count; i++)
-        packet_release(net->port, net->tx[i]);
+        packet_release_frame(net->port, net->tx[i]);
     sendpool_fini(&net->sendpool);
     timewait_fini(&net->timewait);
     syncache_fini(&net->syncache);
@@ -268,7 +268,7 @@ bool net_transmit_full(struct net *net, struct packet *packet)
     net_transmit_burst(net);
     if (net->tx_count == NET_TX_MAX) {
         net_count(&net->counters.tx_queue_full, 1);
-        packet_release(net->port, packet);
+        packet_release_frame(net->port, packet);
         return false;
     }
     net->tx[net->tx_count++] = packet;

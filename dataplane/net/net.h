@@ -75,6 +75,8 @@ struct net_counters {
     _Atomic uint64_t tx_no_packet;  /* put off: the packet pool was empty */
     _Atomic uint64_t tx_queue_full; /* put off: the port took no more */
     _Atomic uint64_t tx_segments, tx_retransmits, tx_acks, tx_resets, tx_probes;
+    _Atomic uint64_t tx_tso_frames,
+        tx_tso_segments; /* of tx_frames, tx_segments: cut by the port */
     _Atomic uint64_t resets_limited, challenge_acks, challenge_acks_limited;
     _Atomic uint64_t paws_dropped, bad_acks, resets_received;
     _Atomic uint64_t accepted, connected, closed, aborted, timed_out, refused_full;

@@ -16,6 +16,7 @@
 #include "dataplane/net/tcb.h"
 #include "dataplane/net/timers.h"
 #include "dataplane/net/timewait.h"
+#include "dataplane/net/tso.h"
 #include "dataplane/net/wire.h"
 
 enum {
@@ -75,6 +76,7 @@ struct net {
 
     struct timers timers;
     struct sendpool sendpool;
+    struct tso tso; /* of the connection whose output runs */
     struct syncache syncache;
     struct timewait timewait;
     struct isn isn;

@@ -13,12 +13,13 @@ enum {
 
 /* ---- writing segments ---------------------------------------------------------------------- */
 
-/* Puts the headers in front of `body`, where the payload of the packet starts or would start. */
+/* Puts the headers in front of `body`, where the payload of the packet starts or would start. `tso`:
+ * PACKET_TX_TSO or 0. */
 static void write_headers(struct net *net, struct packet *packet, uint8_t *body,
-                          const struct wire_segment *segment, const uint8_t *payload)
+                          const struct wire_segment *segment, const uint8_t *payload, uint32_t tso)
 {
     unsigned headers = wire_segment_len(segment);
-    uint32_t offloads = net->port->offloads & CHECKSUM_OFFLOADS;
+    uint32_t offloads = (net->port->offloads & CHECKSUM_OFFLOADS) | tso;
     uint64_t sum = 0;
 
     if ((offloads & PACKET_TX_TCP_CHECKSUM) == 0 && segment->payload_len > 0)
@@ -56,7 +57,7 @@ bool tcp_send_bare(struct net *net, const struct net_flow *flow, const uint8_t m
                                    .tos = bare->tos,
                                    .options_len = bare->options_len,
                                    .options = bare->options};
-    write_headers(net, packet, packet->data, &segment, NULL);
+    write_headers(net, packet, packet->data, &segment, NULL, 0);
     return net_transmit(net, packet);
 }
 
@@ -129,7 +130,7 @@ static bool send_empty(struct net *net, struct net_conn *conn, uint32_t seq, uin
     struct wire_segment segment = segment_of(net, conn, seq, flags);
     segment.options_len = (uint8_t)write_options(net, conn, TCP_OPTIONS_MAX, bytes);
     segment.options = bytes;
-    write_headers(net, packet, packet->data, &segment, NULL);
+    write_headers(net, packet, packet->data, &segment, NULL, 0);
     return net_transmit(net, packet);
 }
 
@@ -245,15 +246,15 @@ static void leave_unsent(struct net_conn *conn, struct packet *packet, uint32_t 
         conn->flags &= ~(uint32_t)CONN_ACK_QUICK;
 }
 
-/* Sends a segment that is ready, first or again. */
-static void send_segment(struct net *net, struct net_conn *conn, struct packet *packet)
+/* Hands a segment to the port. Returns the length of the options that it got. */
+static unsigned put_segment(struct net *net, struct net_conn *conn, struct packet *packet,
+                            uint8_t flags, uint8_t tos)
 {
     uint32_t payload = segment_payload(packet);
     unsigned room = (unsigned)conn->mss + TCP_OPTIONS_TIMESTAMPS_LEN - payload;
     uint8_t bytes[TCP_OPTIONS_MAX];
-    bool fresh = packet == conn->busy->queue.unsent;
     uint8_t *body = packet->data + packet->len - (packet->more != NULL ? 0 : payload);
-    struct wire_segment segment = segment_of(net, conn, packet->seq, flags_of(conn, packet));
+    struct wire_segment segment = segment_of(net, conn, packet->seq, flags);
 
     if ((conn->flags & CONN_TIMESTAMPS) == 0)
         room -= TCP_OPTIONS_TIMESTAMPS_LEN;
@@ -261,15 +262,92 @@ static void send_segment(struct net *net, struct net_conn *conn, struct packet *
         (uint8_t)write_options(net, conn, room < TCP_OPTIONS_MAX ? room : TCP_OPTIONS_MAX, bytes);
     segment.options = bytes;
     segment.payload_len = payload;
+    segment.tos = tos;
+    write_headers(net, packet, body, &segment, segment_data(packet), 0);
+    packet_hold(net->port, packet);
+    net_transmit(net, packet);
+    return segment.options_len;
+}
+
+/* Hands all that are held back to the port as one frame. */
+static void put_frame(struct net *net, struct net_conn *conn)
+{
+    uint8_t bytes[TCP_OPTIONS_MAX];
+    struct wire_segment segment = segment_of(net, conn, net->tso.first->seq, net->tso.flags);
+    struct packet *frame;
+
+    segment.options_len = (uint8_t)write_options(net, conn, TCP_OPTIONS_TIMESTAMPS_LEN, bytes);
+    segment.options = bytes;
+    segment.payload_len = net->tso.bytes;
+    segment.tos = net->tso.tos;
+    net_count(&net->counters.tx_tso_frames, 1);
+    net_count(&net->counters.tx_tso_segments, net->tso.count);
+    frame = tso_take(&net->tso, net->port, WIRE_TCP_LEN + segment.options_len);
+    write_headers(net, frame, frame->data, &segment, NULL, PACKET_TX_TSO);
+    net_transmit(net, frame);
+}
+
+/* What is held back goes now: nothing that is sent may come before it. */
+static void put_held(struct net *net, struct net_conn *conn)
+{
+    struct tso *tso = &net->tso;
+
+    if (tso->first == NULL)
+        return;
+    if (tso->frame != NULL) {
+        put_frame(net, conn);
+        return;
+    }
+    /* Few, for which there is room. */
+    for (struct packet *packet = tso->first; tso->count > 0; packet = packet->next)
+        put_segment(net, conn, packet, --tso->count == 0 ? tso->flags : TCP_ACK, tso->tos);
+    tso->first = NULL;
+}
+
+/* Whether a segment that is sent for the first time waits for others to make a frame with. */
+static bool hold_back(struct net *net, struct net_conn *conn, struct packet *packet, uint8_t flags,
+                      uint8_t tos)
+{
+    bool v4 = net_address_is_v4(&conn->flow.local);
+    uint32_t headers;
+
+    if (net->tso.first != NULL) {
+        if (tso_join(&net->tso, &net->sendpool, &conn->busy->queue, packet, flags, tos))
+            return true;
+        put_held(net, conn);
+    }
+    /* PSH: there is nothing behind it. */
+    if (flags != TCP_ACK || (conn->flags & CONN_ECN_ECHO) != 0 || conn->busy->reorder != NULL)
+        return false;
+    headers = WIRE_ETHERNET_LEN + (conn->vlan != WIRE_NO_VLAN ? WIRE_VLAN_LEN : 0) +
+              (v4 ? WIRE_IPV4_LEN : WIRE_IPV6_LEN) + WIRE_TCP_LEN +
+              ((conn->flags & CONN_TIMESTAMPS) != 0 ? TCP_OPTIONS_TIMESTAMPS_LEN : 0);
+    if (!tso_fits(net->port, v4, segment_payload(packet), headers))
+        return false;
+    tso_begin(&net->tso, packet, tos);
+    return true;
+}
+
+/* Sends a segment that is ready, first or again. It may be held back until put_held(). */
+static void send_segment(struct net *net, struct net_conn *conn, struct packet *packet)
+{
+    uint32_t payload = segment_payload(packet);
+    bool fresh = packet == conn->busy->queue.unsent;
+    uint8_t flags = flags_of(conn, packet), tos = WIRE_ECN_NONE;
+    unsigned options_len = TCP_OPTIONS_TIMESTAMPS_LEN;
+
     if (fresh && payload > 0 && (conn->flags & CONN_ECN)) {
-        segment.tos = WIRE_ECN_ECT0; /* not on what is sent again: RFC 3168 section 6.1.5 */
+        tos = WIRE_ECN_ECT0; /* not on what is sent again: RFC 3168 section 6.1.5 */
         if (conn->flags & CONN_ECN_REDUCED) {
-            segment.flags |= TCP_CWR;
+            flags |= TCP_CWR;
             conn->flags &= ~(uint32_t)CONN_ECN_REDUCED;
         }
     }
-    write_headers(net, packet, body, &segment, segment_data(packet));
-    packet->state |= SEGMENT_SENT | ((segment.flags & TCP_PSH) != 0 ? SEGMENT_PUSH : 0);
+    packet->state |= SEGMENT_SENT | ((flags & TCP_PSH) != 0 ? SEGMENT_PUSH : 0);
+    if (!fresh || !hold_back(net, conn, packet, flags, tos)) {
+        put_held(net, conn);
+        options_len = put_segment(net, conn, packet, flags, tos);
+    }
     if (fresh) {
         leave_unsent(conn, packet, payload);
     } else {
@@ -280,11 +358,9 @@ static void send_segment(struct net *net, struct net_conn *conn, struct packet *
     recovery_sent(&conn->busy->recovery, packet, net_now_ms(net) + conn->ts_offset, net->now_us);
     if (conn->busy->stalled_ms == 0)
         conn->busy->stalled_ms = net_now_ms(net) | 1;
-    packet_hold(net->port, packet);
-    net_transmit(net, packet);
     if (conn->busy->reorder != NULL &&
         (conn->flags & (CONN_SACK | CONN_ACK_NOW)) == (CONN_SACK | CONN_ACK_NOW) &&
-        segment.options_len <= TCP_OPTIONS_TIMESTAMPS_LEN)
+        options_len <= TCP_OPTIONS_TIMESTAMPS_LEN)
         return; /* no room for the blocks: an ACK of its own tells of them */
     tcp_sack_told(net, conn);
     acked(conn);
@@ -528,6 +604,7 @@ static void send_all(struct net *net, struct net_conn *conn)
         if (result != NEXT_SENT)
             break;
     }
+    put_held(net, conn);
     if (result == NEXT_NO_PACKET) {
         net_count(&net->counters.tx_no_packet, 1);
         conn_dirty(net, conn); /* for the next flush */
@@ -574,7 +651,7 @@ bool tcp_send_probe_byte(struct net *net, struct net_conn *conn)
     segment.options_len = (uint8_t)write_options(net, conn, TCP_OPTIONS_MAX, bytes);
     segment.options = bytes;
     segment.payload_len = 1;
-    write_headers(net, packet, packet->data, &segment, packet->data);
+    write_headers(net, packet, packet->data, &segment, packet->data, 0);
     net_transmit(net, packet);
     conn->flags |= CONN_PROBED;
     net_count(&net->counters.tx_probes, 1);
@@ -602,6 +679,7 @@ void tcp_send_tail_probe(struct net *net, struct net_conn *conn)
             (packet = prepare(net, conn, conn->busy->queue.unsent, payload)) != NULL) {
             net_count(&net->counters.tlp_sent, 1);
             send_segment(net, conn, packet);
+            put_held(net, conn);
             return;
         }
     }

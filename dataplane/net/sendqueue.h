@@ -2,8 +2,8 @@
  * Purpose:   a list of segments, each one packet with its facts in struct packet (seq, seg_len,
  *            state, sends, sent_us), followed by pieces of memory that become segments when the
  *            window opens.
- * Segments:  `data` is at the payload until the first transmission and at the Ethernet header
- *            after it. A segment carries its payload in the packet or, if `more` is set, wholly
+ * Segments:  `data` is at the payload until the first transmission by itself and at the Ethernet
+ *            header after it. A segment carries its payload in the packet or, if `more` is set, wholly
  *            elsewhere, pinned. Sent and unsent ones stand in order of seq without a gap.
  * Ownership: the queue holds one reference of each packet; a pinned piece is released when the
  *            last packet that points into it is no longer shared.
@@ -34,7 +34,7 @@ enum {
 enum {
     SEGMENT_FIN = 1 << 16,
     SEGMENT_PUSH = 1 << 17, /* the last of what was committed at that time */
-    SEGMENT_SENT = 1 << 18, /* its headers have been written: see sendqueue_payload */
+    SEGMENT_SENT = 1 << 18, /* the port has had it */
 };
 
 struct send_piece {

@@ -498,6 +498,8 @@ struct wire_lengths wire_write_segment(uint8_t *to, const struct wire_segment *s
     const struct net_address *source = &segment->flow->local, *target = &segment->flow->remote;
     bool v4 = net_address_is_v4(source), offload = (offloads & PACKET_TX_TCP_CHECKSUM) != 0;
     uint32_t l4_len = WIRE_TCP_LEN + segment->options_len + segment->payload_len;
+    /* Of segments that the port cuts it knows the lengths itself. */
+    uint32_t pseudo_len = (offloads & PACKET_TX_TSO) != 0 ? 0 : l4_len;
     struct wire_lengths lengths;
 
     assert(segment->options_len <= 40 && segment->options_len % 4 == 0);
@@ -511,11 +513,11 @@ struct wire_lengths wire_write_segment(uint8_t *to, const struct wire_segment *s
         write_ipv4(to, source, target, WIRE_TCP, segment->tos, WIRE_HOPS, l4_len,
                    (offloads & PACKET_TX_IP_CHECKSUM) != 0);
         write_tcp(to + WIRE_IPV4_LEN, segment, offload,
-                  checksum_pseudo4(source, target, WIRE_TCP, l4_len), payload_sum);
+                  checksum_pseudo4(source, target, WIRE_TCP, pseudo_len), payload_sum);
     } else {
         write_ipv6(to, source, target, WIRE_TCP, segment->tos, WIRE_HOPS, l4_len);
         write_tcp(to + WIRE_IPV6_LEN, segment, offload,
-                  checksum_pseudo6(source, target, WIRE_TCP, l4_len), payload_sum);
+                  checksum_pseudo6(source, target, WIRE_TCP, pseudo_len), payload_sum);
     }
     return lengths;
 }

@@ -237,8 +237,9 @@ static inline unsigned wire_segment_len(const struct wire_segment *segment)
 }
 
 /* Writes wire_segment_len() bytes of headers at `to`. `offloads`: PACKET_TX_* that the port does;
- * with PACKET_TX_TCP_CHECKSUM the field gets the pseudo-header's sum, and `payload_sum` is not
- * looked at. Else that is checksum_sum of the payload. */
+ * with PACKET_TX_TCP_CHECKSUM the field gets the pseudo-header's sum, with PACKET_TX_TSO beside it
+ * that of a pseudo-header with length 0, and `payload_sum` is not looked at. Else that is
+ * checksum_sum of the payload. */
 struct wire_lengths wire_write_segment(uint8_t *to, const struct wire_segment *segment,
                                        unsigned offloads, uint64_t payload_sum);
 

@@ -58,6 +58,8 @@ void case_prepare(struct run *run, struct variant variant, struct port *port, ui
     run->tracing = tracing;
     run->variant = variant;
     host_prepare(&run->host, port, CASE_HOST_NUMBER, CASE_PORT_PACKETS, start_us, 1, &run->options);
+    if (variant.tso)
+        port_offer_tso(port, PACKET_TSO_PARTS_MAX, PACKET_TSO_BYTES_MAX, PACKET_TX_IP_CHECKSUM);
     run->start_us = run->mark_us = start_us;
     run->ts_base = start_of(variant.start);
     /* So that the window of the SYN-ACK is all there is: more is told of by an ACK of its own. */

@@ -27,6 +27,7 @@ enum case_start { CASE_AT_ZERO, CASE_AT_HALF, CASE_AT_END, CASE_STARTS };
 
 struct variant {
     bool v6, sack, ts;
+    bool tso; /* the port cuts frames */
     enum case_start start;
 };
 

@@ -123,6 +123,18 @@ static const char *watch(struct pipe_world *world, unsigned from, const struct s
     return NULL;
 }
 
+/* FNV-1a. A device that cuts frames counts in IPv4's identification, which says nothing (RFC 6864). */
+static void note_frame(struct pipe_world *world, unsigned from, const struct port_frame *sent)
+{
+    uint64_t hash = (world->digest ^ from ^ world->now_us) * 0x100000001b3u;
+    bool v4 = sent->bytes[12] == 0x08 && sent->bytes[13] == 0x00;
+
+    for (unsigned i = 0; i < sent->len; i++)
+        if (!v4 || !(i == 18 || i == 19 || i == 24 || i == 25))
+            hash = (hash ^ sent->bytes[i]) * 0x100000001b3u;
+    world->digest = hash;
+}
+
 static bool send_frame(struct pipe_world *world, const struct pipe_case *wanted, unsigned from,
                        const struct port_frame *sent)
 {
@@ -131,6 +143,7 @@ static bool send_frame(struct pipe_world *world, const struct pipe_case *wanted,
     enum frame_kind kind = frame_parse(sent->bytes, sent->len, &segment, why);
 
     world->sent_frames++;
+    note_frame(world, from, sent);
     if (kind == FRAME_BAD)
         return fail(world, "side %u sent a malformed frame: %s", from, why);
     /* A second connection begins where the first one did: judge() says whether it may be. */
@@ -272,6 +285,10 @@ static bool set_up_side(struct pipe_world *world, const struct pipe_case *wanted
                  1000000 + world->offset_us[side], wanted->seed * 2u + side, &options);
     world->ports[side]->base.mtu = (uint16_t)wanted->mtu[side];
     world->ports[side]->lazy = wanted->lazy;
+    if (wanted->tso[side] != 0)
+        port_offer_tso(world->ports[side], wanted->tso[side],
+                       wanted->seed % 3 == 0 ? 10000 : PACKET_TSO_BYTES_MAX,
+                       wanted->seed % 2 == 0 ? PACKET_TX_IP_CHECKSUM : 0);
     world->ports[side]->fail_every = wanted->fail_every[side];
     options.receive_bytes = wanted->receive[side];
     options.congestion = wanted->newreno ? NET_NEWRENO : NET_CUBIC;
@@ -304,7 +321,7 @@ static bool set_up(struct pipe_world *world, const struct pipe_case *wanted)
         world->wrote_all[side] = world->closed_by_us[side] = false;
     }
     world->aborted = world->complete = false;
-    world->sent_frames = world->lost_frames = 0;
+    world->sent_frames = world->lost_frames = world->digest = 0;
     if (!set_up_side(world, wanted, 0) || !set_up_side(world, wanted, 1))
         return false;
     world->conns[1] = host_connect(&world->hosts[1], &to, CLIENT_PORT);

@@ -29,6 +29,7 @@ struct pipe_case {
     uint32_t abort;         /* 0, or 1 + the side that resets ... */
     uint32_t abort_at;      /* ... once it has received as much */
     uint32_t mtu[2];
+    uint32_t tso[2]; /* 0, or packets of payload in a frame that the port cuts */
     uint32_t v6, newreno, no_sack, no_ts, no_ws, no_ecn, lazy, cookies;
     uint32_t limit_s; /* 0, or the longest that it may take instead of what losses allow for */
     uint32_t wrap;    /* 0, or how many bytes before 2^32 both ISNs lie */
@@ -52,7 +53,8 @@ struct pipe_world {
     bool wrote_all[2], closed_by_us[2], aborted;
     struct host_conn *conns[2];
     uint64_t sent_frames, lost_frames;
-    bool complete; /* both streams arrived in full */
+    uint64_t digest; /* of all frames and their times, but for IPv4's identification */
+    bool complete;   /* both streams arrived in full */
     bool tracing;
     char failure[PIPE_FAILURE_MAX];
 };

@@ -35,6 +35,8 @@ static const struct field fields[] = {
     FIELD("pin", pin, 0),
     FIELD("cookies", cookies, 0),
     FIELD("lazy", lazy, 0),
+    FIELD("tso0", tso[0], 0),
+    FIELD("tso1", tso[1], 0),
     FIELD("wrap", wrap, 0),
     FIELD("v6", v6, 0),
     FIELD("newreno", newreno, 1),
@@ -168,6 +170,9 @@ void pipe_choose(struct pipe_case *chosen, uint32_t seed)
     chosen->wrap = chance(&random, 50) ? 1 + below(&random, 5000) : 0;
     if (chosen->abort != 0)
         chosen->abort_at = below(&random, chosen->bytes[2 - chosen->abort] + 1);
+    if (chance(&random, 50))
+        chosen->tso[below(&random, 2)] =
+            chance(&random, 50) ? 2 + below(&random, 12) : PACKET_TSO_PARTS_MAX;
 }
 
 /* ---- Shrinking ------------------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
  * Purpose:   a pool and one queue pair for one stack under test: frames are pushed in and popped
  *            out by the test, allocations fail and queues are full when the test says so, and every
  *            reference is accounted for.
+ *            With `base.tso` it cuts frames as a device does, before the test pops them.
  * Ownership: the test owns the port; packets belong to its pool.
  * Threading: none.
  * Errors:    what the stack does wrong (a reference too many, a frame too long, bytes rewritten
@@ -57,6 +58,7 @@ struct port {
     bool fail_all;          /* every one does */
 
     unsigned allocations, failed_allocations, lost_arrivals;
+    uint64_t cut; /* frames that were cut */
     char fault[FRAME_WHY_MAX];
 };
 
@@ -66,6 +68,10 @@ void port_destroy(struct port *port);
 
 /* All packets free, queues empty, settings at rest. Memory of earlier use is kept. */
 void port_reset(struct port *port, unsigned packets, const uint64_t *now_us);
+
+/* From now on it cuts frames of `parts` packets (at most PACKET_TSO_PARTS_MAX) and up to `bytes` of
+ * payload, with the checksums that `offloads` names. */
+void port_offer_tso(struct port *port, unsigned parts, uint32_t bytes, uint32_t offloads);
 
 /* A frame for the stack to receive; `flags` of enum packet_flag. Dropped if the pool is empty. */
 void port_push(struct port *port, const uint8_t *frame, size_t len, unsigned flags);

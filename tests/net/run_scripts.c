@@ -1,5 +1,6 @@
 /* Runs packet scripts: every file given, and every .pkt file below the folders given, each in all
- * its variants. Usage: run_scripts [-v] [-t] [-k TEXT] PATH...
+ * its variants. Usage: run_scripts [-v] [-t] [-o] [-k TEXT] PATH...
+ *   -o  over a port that cuts frames into segments (TSO): the peers notice nothing
  *   -v  names each script;  -t  shows the frames of failed runs;  -k  only paths with TEXT
  * The last line is "N passed, N failed", counted in scripts. */
 #include "tests/net/case.h"
@@ -16,9 +17,10 @@ enum { SHOWN_MAX = 3 };
 struct runner {
     struct run *run;
     struct port *port;
-    bool verbose, tracing;
+    bool verbose, tracing, tso;
     const char *only;
     unsigned passed, failed, runs;
+    uint64_t cut; /* frames, by the port */
 };
 
 static void show_variant(struct variant variant)
@@ -37,7 +39,9 @@ static bool run_variant(struct runner *runner, const struct script *script, stru
 
     runner->runs++;
     run->tracing = false;
-    if (case_run(run, script, variant, runner->port))
+    bool passed = case_run(run, script, variant, runner->port);
+    runner->cut += runner->port->cut;
+    if (passed)
         return true;
     if (!show)
         return false;
@@ -65,6 +69,7 @@ static void run_script(struct runner *runner, const char *path)
         struct variant variant = {.v6 = bits & 1,
                                   .sack = !(bits & 2),
                                   .ts = !(bits & 4),
+                                  .tso = runner->tso,
                                   .start = (enum case_start)(bits / 8)};
         bool valid;
 
@@ -120,11 +125,13 @@ int main(int argc, char **argv)
     int option;
 
     clock_gettime(CLOCK_MONOTONIC, &started);
-    while ((option = getopt(argc, argv, "vtk:")) != -1) {
+    while ((option = getopt(argc, argv, "vtok:")) != -1) {
         if (option == 'v')
             runner.verbose = true;
         else if (option == 't')
             runner.tracing = true;
+        else if (option == 'o')
+            runner.tso = true;
         else if (option == 'k')
             runner.only = optarg;
         else
@@ -139,6 +146,10 @@ int main(int argc, char **argv)
     printf("%u runs in %.1f s\n", runner.runs,
            (double)(ended.tv_sec - started.tv_sec) +
                (double)(ended.tv_nsec - started.tv_nsec) / 1e9);
+    if (runner.tso) {
+        printf("%llu frames were cut by the port\n", (unsigned long long)runner.cut);
+        runner.failed += runner.cut == 0;
+    }
     printf("%u passed, %u failed\n", runner.passed, runner.failed);
     free(runner.run->queue);
     free(runner.run);

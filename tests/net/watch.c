@@ -37,7 +37,8 @@ static const char *check_ip(struct run *run, const struct segment *segment)
     if (memcmp(segment->from.address, self.address, 16) != 0 ||
         memcmp(segment->from.mac, self.mac, 6) != 0)
         return "sent from another address";
-    if (!segment->v6 && (!segment->dont_fragment || segment->ip_id != 0))
+    if (!segment->v6 &&
+        (!segment->dont_fragment || (segment->ip_id != 0 && run->host.port->cut == 0)))
         return "IPv4 without DF, or with an ID";
     if (segment->hops < 32)
         return "the hop limit is too low";

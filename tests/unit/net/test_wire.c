@@ -216,6 +216,33 @@ Test(wire, offloads_leave_the_pseudo_header_sum)
     }
 }
 
+/* DPDK, rte_ipv4_phdr_cksum: of a frame that the device cuts the pseudo-header has no length. */
+Test(wire, a_frame_to_be_cut_has_a_pseudo_header_without_length)
+{
+    for (int v6 = 0; v6 < 2; v6++) {
+        struct net_flow flow = turned(flow_of(v6));
+        struct wire_segment segment = {.flow = &flow,
+                                       .remote_mac = local_mac,
+                                       .local_mac = remote_mac,
+                                       .vlan = WIRE_NO_VLAN,
+                                       .flags = TCP_ACK,
+                                       .payload_len = 60000};
+        uint8_t port[FRAME_MAX];
+        struct wire_lengths lengths =
+            wire_write_segment(port, &segment, PACKET_TX_TCP_CHECKSUM | PACKET_TX_TSO, 0);
+        const uint8_t *ip = port + lengths.l2;
+        uint16_t pseudo =
+            checksum_fold(v6 ? checksum_pseudo6(&flow.local, &flow.remote, WIRE_TCP, 0)
+                             : checksum_pseudo4(&flow.local, &flow.remote, WIRE_TCP, 0));
+
+        cr_assert_eq(memcmp(ip + lengths.l3 + 16, &pseudo, 2), 0);
+        cr_assert_eq(wire_get16(ip + (v6 ? 4 : 2)), 60000 + 20 + (v6 ? 0 : 20));
+        /* Of IPv4's header it was not said that the port makes the checksum. */
+        if (!v6)
+            cr_assert_eq(checksum_finish(checksum_sum(ip, 20)), 0);
+    }
+}
+
 Test(wire, a_bad_data_offset_is_refused)
 {
     build_tcp(false, WIRE_NO_VLAN, 0, 10);
