@@ -45,6 +45,7 @@ enum config_loglevel {
     CONFIG_LOG_WARNING
 };
 enum config_driver { CONFIG_DRIVER_URING, CONFIG_DRIVER_EPOLL, CONFIG_DRIVER_DPDK };
+enum config_offloads { CONFIG_OFFLOADS_NO, CONFIG_OFFLOADS_YES, CONFIG_OFFLOADS_CHECKSUMS };
 enum config_congestion { CONFIG_CONGESTION_CUBIC, CONFIG_CONGESTION_NEWRENO };
 enum config_local { CONFIG_NO, CONFIG_YES, CONFIG_LOCAL }; /* LOCAL: only for local connections */
 enum config_supervised { CONFIG_SUPERVISED_NO, CONFIG_SUPERVISED_AUTO, CONFIG_SUPERVISED_SYSTEMD };
@@ -105,11 +106,11 @@ struct config {
     struct config_list *_Atomic dpdk_gateway; /* one IPv4, one IPv6 */
     _Atomic int64_t dpdk_mtu;                 /* bytes */
     _Atomic int64_t dpdk_queues;              /* queue pairs to use; 0: one a worker */
-    _Atomic int64_t dpdk_offloads;            /* the card computes checksums, if it can */
-    _Atomic int64_t dpdk_flow_isolation;      /* the kernel keeps all but our TCP ports */
-    _Atomic int64_t dpdk_kernel_path;         /* what is not ours goes to the kernel */
-    _Atomic int64_t dpdk_idle;                /* us of quiet before a worker sleeps; 0: never */
-    _Atomic int64_t dpdk_congestion;          /* enum config_congestion */
+    _Atomic int64_t dpdk_offloads;       /* enum config_offloads: what the card does, if it can */
+    _Atomic int64_t dpdk_flow_isolation; /* the kernel keeps all but our TCP ports */
+    _Atomic int64_t dpdk_kernel_path;    /* what is not ours goes to the kernel */
+    _Atomic int64_t dpdk_idle;           /* us of quiet before a worker sleeps; 0: never */
+    _Atomic int64_t dpdk_congestion;     /* enum config_congestion */
 
     /* Workers and memory */
     _Atomic int64_t workers;             /* start; at least 1 */

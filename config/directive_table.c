@@ -79,6 +79,10 @@ static const struct directive_choice drivers[] = {{"uring", CONFIG_DRIVER_URING,
 static const struct directive_choice congestions[] = {{"cubic", CONFIG_CONGESTION_CUBIC, false},
                                                       {"newreno", CONFIG_CONGESTION_NEWRENO, false},
                                                       {NULL, 0, false}};
+static const struct directive_choice offloads[] = {{"no", CONFIG_OFFLOADS_NO, false},
+                                                   {"yes", CONFIG_OFFLOADS_YES, false},
+                                                   {"checksums", CONFIG_OFFLOADS_CHECKSUMS, false},
+                                                   {NULL, 0, false}};
 static const struct directive_choice kernel_paths[] = {{"no", 0, false},
                                                        {"yes", 1, false},
                                                        {NULL, 0, false}};
@@ -170,7 +174,7 @@ const struct directive directives[] = {
     {ROW("dpdk-mtu", INT, "1500"), .flags = START, AT(dpdk_mtu),
      RANGE(CONFIG_MTU_MIN, CONFIG_MTU_MAX)},
     {ROW("dpdk-queues", INT, "0"), .flags = START, AT(dpdk_queues), RANGE(0, 64)},
-    {ROW("dpdk-offloads", BOOL, "yes"), .flags = START, AT(dpdk_offloads)},
+    {ROW("dpdk-offloads", ENUM, "yes"), .flags = START, AT(dpdk_offloads), .choices = offloads},
     {ROW("dpdk-flow-isolation", BOOL, "no"), .flags = START, AT(dpdk_flow_isolation)},
     {ROW("dpdk-kernel-path", ENUM, "no"), .flags = START, AT(dpdk_kernel_path),
      .choices = kernel_paths},

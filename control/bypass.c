@@ -177,7 +177,8 @@ int bypass_start(struct bypass *bypass, const struct config *config, unsigned wo
 
     options.mtu = (unsigned)config->dpdk_mtu;
     options.isolate = config->dpdk_flow_isolation != 0;
-    options.no_offloads = config->dpdk_offloads == 0;
+    options.no_offloads = config->dpdk_offloads == CONFIG_OFFLOADS_NO;
+    options.no_tso = config->dpdk_offloads != CONFIG_OFFLOADS_YES;
     options.interrupts = config->dpdk_idle != 0;
 
     if (check(config, log) < 0)
@@ -250,10 +251,11 @@ void bypass_log(const struct bypass *bypass, const struct config *config, struct
     dpdk_port_link(bypass->port, &link);
     join(config->dpdk_address, addresses, sizeof addresses);
     log_write(log, LOG_LEVEL_NOTICE,
-              "Port %s (%s), MAC %02x:%02x:%02x:%02x:%02x:%02x, MTU %u, %u queue%s, link %s: %s",
+              "Port %s (%s), MAC %02x:%02x:%02x:%02x:%02x:%02x, MTU %u, %u queue%s%s, link %s: %s",
               info.name, info.driver, info.mac[0], info.mac[1], info.mac[2], info.mac[3],
               info.mac[4], info.mac[5], info.mtu, info.queues, info.queues == 1 ? "" : "s",
-              link.up ? "up" : "down", addresses);
+              info.tso.v4 || info.tso.v6 ? ", cuts segments" : "", link.up ? "up" : "down",
+              addresses);
     log_workers_without(config, &info, log);
     if (bypass->kernel.path != NULL)
         log_write(log, LOG_LEVEL_NOTICE,

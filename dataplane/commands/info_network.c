@@ -24,6 +24,7 @@ static const struct figure queue_figures[] = {
     {"tx_bytes", offsetof(struct dpdk_counters, tx_bytes)},
     {"rx_too_long", offsetof(struct dpdk_counters, rx_too_long)},
     {"tx_too_long", offsetof(struct dpdk_counters, tx_too_long)},
+    {"tx_tso_refused", offsetof(struct dpdk_counters, tx_tso_refused)},
     {"tx_full", offsetof(struct dpdk_counters, tx_full)},
     {"alloc_failed", offsetof(struct dpdk_counters, alloc_failed)},
     {"peer_gone", offsetof(struct dpdk_counters, peer_gone)},
@@ -186,6 +187,28 @@ static void device(const struct dpdk_port *port, struct report *report)
     info_number(report, "network_tx_errors", stats.tx_errors);
 }
 
+/* What the device cuts, and what it has been given to cut. */
+static void segment_offload(const struct node *node, const struct dpdk_port *port,
+                            struct report *report)
+{
+    struct dpdk_port_info info;
+    uint64_t frames = 0, segments = 0;
+
+    dpdk_port_info(port, &info);
+    for (uint32_t i = 0; i < node->network_count; i++) {
+        const struct net_counters *stack = stream_net_counters(node->workers[i]->stream);
+
+        if (stack == NULL)
+            continue;
+        frames += count_get(&stack->tx_tso_frames);
+        segments += count_get(&stack->tx_tso_segments);
+    }
+    report_format(report,
+                  "network_tx_segment_offload:ipv4=%d,ipv6=%d,frames=%llu,segments=%llu\r\n",
+                  info.tso.v4, info.tso.v6, (unsigned long long)frames,
+                  (unsigned long long)segments);
+}
+
 /* Who brings a worker's port to its queue, and what happens to segments at the wrong one. */
 static void steering(const struct node *node, const struct dpdk_port *port, struct report *report)
 {
@@ -226,6 +249,7 @@ void info_network(struct call *call, struct report *report)
     if (port == NULL)
         return;
     device(port, report);
+    segment_offload(call->node, port, report);
     steering(call->node, port, report);
     info_number(report, "network_workers_without_queue",
                 call->node->worker_count - call->node->network_count);

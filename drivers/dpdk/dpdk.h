@@ -45,7 +45,8 @@ struct dpdk_options {
     unsigned packets_per_queue; /* 0: two rings and DPDK_SPARE_PACKETS */
     bool interrupts;            /* queues that can wake a sleeping worker are to do so */
     bool isolate;               /* only what rules of ours match comes to the ports */
-    bool no_offloads;           /* checksums are computed and verified in software only */
+    bool no_offloads;           /* checksums are computed and verified in software only, ... */
+    bool no_tso;                /* ... and segments cut */
     const char *args;           /* further EAL arguments, blanks between them; NULL: none */
     struct log *log;            /* where DPDK's warnings go; NULL: nowhere */
 };
@@ -115,13 +116,14 @@ struct dpdk_port_info {
     uint8_t mac[6];
     uint16_t mtu;
     unsigned queues;
-    unsigned numa_node;    /* of its packets */
-    uint32_t offloads;     /* PACKET_TX_* the device does */
-    bool checks_rx;        /* it verifies received checksums */
-    bool rss;              /* it spreads flows over the queues */
-    bool hugepages;        /* false: --no-huge */
-    bool rx_interrupts;    /* frames wake a sleeping worker */
-    unsigned pool_packets; /* of each queue */
+    unsigned numa_node;           /* of its packets */
+    uint32_t offloads;            /* PACKET_TX_* the device does */
+    struct packet_tso_limits tso; /* what it cuts; a queue may have given up on it since */
+    bool checks_rx;               /* it verifies received checksums */
+    bool rss;                     /* it spreads flows over the queues */
+    bool hugepages;               /* false: --no-huge */
+    bool rx_interrupts;           /* frames wake a sleeping worker */
+    unsigned pool_packets;        /* of each queue */
 };
 void dpdk_port_info(const struct dpdk_port *port, struct dpdk_port_info *info);
 
@@ -140,12 +142,14 @@ void dpdk_port_tick(struct dpdk_port *port);
 /* Counters of one queue pair; its worker writes, anyone reads relaxed. */
 struct dpdk_counters {
     _Atomic uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
-    _Atomic uint64_t rx_too_long;  /* dropped: longer than a packet */
-    _Atomic uint64_t rx_checksum;  /* marked PACKET_CHECKSUM_BAD; the stack drops them */
-    _Atomic uint64_t tx_too_long;  /* dropped: payload elsewhere does not fit behind the headers */
-    _Atomic uint64_t tx_full;      /* bursts that the device did not take as a whole */
-    _Atomic uint64_t alloc_failed; /* packet_alloc found the pool empty */
-    _Atomic uint64_t peer_gone;    /* polls skipped while a memif peer's memory was taken away */
+    _Atomic uint64_t rx_too_long; /* dropped: longer than a packet */
+    _Atomic uint64_t rx_checksum; /* marked PACKET_CHECKSUM_BAD; the stack drops them */
+    _Atomic uint64_t tx_too_long; /* dropped: payload elsewhere does not fit behind the headers */
+    _Atomic uint64_t tx_tso_refused; /* frames that the driver would not cut: with the first one the
+                                      * queue gives up on them */
+    _Atomic uint64_t tx_full;        /* bursts that the device did not take as a whole */
+    _Atomic uint64_t alloc_failed;   /* packet_alloc found the pool empty */
+    _Atomic uint64_t peer_gone;      /* polls skipped while a memif peer's memory was taken away */
 };
 const struct dpdk_counters *dpdk_queue_counters(const struct dpdk_port *port, unsigned index);
 

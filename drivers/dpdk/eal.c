@@ -362,6 +362,7 @@ int dpdk_start(struct dpdk **out, const struct dpdk_options *options, char *erro
     dpdk->log = options->log;
     dpdk->isolate = options->isolate;
     dpdk->no_offloads = options->no_offloads;
+    dpdk->no_tso = options->no_tso;
     dpdk->interrupts = options->interrupts;
     dpdk->memif_logtype = -1;
     dpdk->starting = true;

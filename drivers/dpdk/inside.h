@@ -1,4 +1,4 @@
-/* What the files of drivers/dpdk share; nobody else includes this.
+/* What the files of drivers/dpdk share; nobody else includes this but their tests.
  * A packet is the private area of its mbuf, so either is found from the other by arithmetic:
  * [ struct rte_mbuf 128 | struct packet 64 | headroom 128 | dpdk_room() ]. */
 #ifndef POLLUX_DRIVERS_DPDK_INSIDE_H
@@ -74,7 +74,7 @@ struct dpdk {
     struct log *log;
     FILE *stream; /* where EAL writes its log */
     bool hugepages;
-    bool isolate, interrupts, no_offloads;
+    bool isolate, interrupts, no_offloads, no_tso;
     _Atomic bool starting; /* lines go to error_lines only */
     int memif_logtype;     /* of lines of the memif driver, -1 without it */
     bool interrupt_holds;  /* the interrupt thread has closed the gate; only it reads this */
@@ -87,6 +87,15 @@ struct dpdk {
 
 extern const struct packet_port_ops dpdk_queue_ops;
 extern const struct packet_port_ops dpdk_queue_ops_gated;
+
+/* ---- tso.c ---- */
+
+/* All that is asked of a device that is to cut frames. */
+#define DPDK_TSO_OFFLOADS (RTE_ETH_TX_OFFLOAD_TCP_TSO | RTE_ETH_TX_OFFLOAD_MULTI_SEGS)
+
+/* What a device of this driver cuts into segments, with `mtu`. */
+void dpdk_tso_limits(const char *driver, const struct rte_eth_dev_info *info, unsigned mtu,
+                     struct packet_tso_limits *limits);
 
 /* ---- steer.c ---- */
 

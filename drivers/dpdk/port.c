@@ -156,7 +156,13 @@ static uint64_t wanted_tx(const struct dpdk_port *port, const struct rte_eth_dev
 {
     if (port->dpdk->no_offloads)
         return 0;
-    return info->tx_offload_capa & (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM);
+    uint64_t wanted = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
+    struct packet_tso_limits tso;
+
+    dpdk_tso_limits(info->driver_name, info, DPDK_MTU_DEFAULT, &tso);
+    if (!port->dpdk->no_tso && (tso.v4 || tso.v6))
+        wanted |= DPDK_TSO_OFFLOADS;
+    return info->tx_offload_capa & wanted;
 }
 
 /* The key of Woo and Park ("Scalable TCP Session Monitoring with Symmetric Receive-side Scaling"):
@@ -407,6 +413,8 @@ static void describe(struct dpdk_port *port, const struct rte_eth_dev_info *info
     port->info.checks_rx = wanted_rx(port, info) != 0;
     port->info.offloads = (tx & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM ? PACKET_TX_IP_CHECKSUM : 0) |
                           (tx & RTE_ETH_TX_OFFLOAD_TCP_CKSUM ? PACKET_TX_TCP_CHECKSUM : 0);
+    if (tx & RTE_ETH_TX_OFFLOAD_TCP_TSO)
+        dpdk_tso_limits(info->driver_name, info, port->info.mtu, &port->info.tso);
 }
 
 static int publish(struct dpdk_port *port, char *error)
@@ -421,6 +429,7 @@ static int publish(struct dpdk_port *port, char *error)
         queue->port.mtu = port->info.mtu;
         queue->port.room = (uint16_t)dpdk_room(port->info.mtu);
         queue->port.offloads = port->info.offloads;
+        queue->port.tso = port->info.tso;
         queue->gated = memif;
         queue->wake_fd = -1;
         queue->passes_on = strcmp(port->spec.driver, "net_ring") == 0;

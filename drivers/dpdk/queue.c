@@ -117,6 +117,49 @@ static bool gather(struct rte_mbuf *mbuf, const struct packet *packet)
     return true;
 }
 
+/* A part of a frame that the device cuts becomes an mbuf of it. False: it does not fit. */
+static bool describe_part(struct rte_mbuf *mbuf, const struct packet_tso_part *part)
+{
+    uint8_t *end = (uint8_t *)mbuf->buf_addr + mbuf->buf_len;
+    uint8_t *at = part->packet->data + part->packet->len;
+
+    if (part->packet->more == NULL) {
+        mbuf->data_off = (uint16_t)(part->data - (const uint8_t *)mbuf->buf_addr);
+    } else { /* pinned elsewhere: see gather() */
+        if (part->len > (size_t)(end - at))
+            return false;
+        memcpy(at, part->data, part->len);
+        mbuf->data_off = (uint16_t)(at - (uint8_t *)mbuf->buf_addr);
+    }
+    mbuf->data_len = (uint16_t)part->len;
+    mbuf->nb_segs = 1;
+    mbuf->next = NULL;
+    mbuf->ol_flags = 0;
+    return true;
+}
+
+/* Chains the parts behind the headers' mbuf, which is described already. */
+static bool describe_tso(struct rte_mbuf *mbuf, const struct packet *packet)
+{
+    const struct packet_tso *tso = packet_tso(packet);
+    struct rte_mbuf *last = mbuf;
+
+    for (unsigned i = 0; i < tso->count; i++) {
+        struct rte_mbuf *part = dpdk_mbuf(tso->parts[i].packet);
+
+        if (!describe_part(part, &tso->parts[i]))
+            return false;
+        last->next = part;
+        last = part;
+    }
+    mbuf->nb_segs = (uint16_t)(1 + tso->count);
+    mbuf->data_len = packet->len;
+    mbuf->ol_flags |= RTE_MBUF_F_TX_TCP_SEG;
+    mbuf->l4_len = tso->l4_len;
+    mbuf->tso_segsz = tso->segment;
+    return true;
+}
+
 static uint64_t transmit_flags(const struct packet *packet)
 {
     uint64_t flags = 0;
@@ -172,12 +215,19 @@ static unsigned prepare(struct dpdk_queue *queue, struct packet *const *packets,
     for (unsigned i = 0; i < max; i++) {
         struct rte_mbuf *mbuf = dpdk_mbuf(packets[i]);
 
-        if (packets[i]->more_len > 0 && !gather(mbuf, packets[i])) {
+        bool tso = (packets[i]->flags & PACKET_TX_TSO) != 0;
+
+        if (!tso && packets[i]->more_len > 0 && !gather(mbuf, packets[i])) {
             count(&queue->counters.tx_too_long, 1);
             mbufs[i] = NULL;
             continue;
         }
         describe(mbuf, packets[i]);
+        if (tso && !describe_tso(mbuf, packets[i])) {
+            count(&queue->counters.tx_too_long, 1);
+            mbufs[i] = NULL;
+            continue;
+        }
         if (queue->passes_on && rte_mbuf_refcnt_read(mbuf) > 1) {
             mbuf = duplicate(queue, mbuf);
             if (mbuf == NULL) {
@@ -192,8 +242,8 @@ static unsigned prepare(struct dpdk_queue *queue, struct packet *const *packets,
 
 /* The device took (or we dropped) packets[0, sent): of duplicated or dropped ones it is up to us to
  * give the reference back; of the others, to free the duplicates. */
-static void settle(struct packet *const *packets, struct rte_mbuf *const *mbufs, unsigned sent,
-                   unsigned prepared)
+static void settle(struct packet_port *port, struct packet *const *packets,
+                   struct rte_mbuf *const *mbufs, unsigned sent, unsigned prepared)
 {
     for (unsigned i = 0; i < prepared; i++) {
         struct rte_mbuf *own = dpdk_mbuf(packets[i]);
@@ -201,9 +251,20 @@ static void settle(struct packet *const *packets, struct rte_mbuf *const *mbufs,
         if (mbufs[i] == own)
             continue;
         if (i < sent)
-            rte_pktmbuf_free_seg(own);
+            packet_release_frame(port, packets[i]);
         else if (mbufs[i] != NULL)
             rte_pktmbuf_free_seg(mbufs[i]);
+    }
+}
+
+/* The driver will never take it. If it would not cut it, it would not cut the next one either. */
+static void refused(struct dpdk_queue *queue, const struct rte_mbuf *mbuf)
+{
+    if (mbuf->ol_flags & RTE_MBUF_F_TX_TCP_SEG) {
+        count(&queue->counters.tx_tso_refused, 1);
+        queue->port.tso = (struct packet_tso_limits){.v4 = false};
+    } else {
+        count(&queue->counters.tx_too_long, 1);
     }
 }
 
@@ -219,7 +280,7 @@ static unsigned run_length(struct dpdk_queue *queue, struct rte_mbuf **mbufs, un
         return run;
     fit = rte_eth_tx_prepare(queue->port_id, queue->queue_id, mbufs, (uint16_t)run);
     if (unlikely(fit == 0)) {
-        count(&queue->counters.tx_too_long, 1);
+        refused(queue, mbufs[0]);
         mbufs[0] = NULL;
     }
     return fit;
@@ -268,7 +329,7 @@ static unsigned transmit(struct packet_port *port, struct packet *const *packets
             bytes += lengths[i];
         }
     if (unlikely(queue->passes_on || sent < done || done < prepared))
-        settle(packets, mbufs, done, prepared);
+        settle(port, packets, mbufs, done, prepared);
     count(&queue->counters.tx_packets, sent);
     count(&queue->counters.tx_bytes, bytes);
     return done;
