@@ -202,6 +202,29 @@ Test(resp, refuses_bulk_lengths_that_are_not_valid)
     EXPECT("*1\r\n$536870912\r\n", "", RESP_MORE);
 }
 
+/* More bytes follow than the shortest header has. */
+Test(resp, reads_headers_alike_whatever_follows)
+{
+    char bytes[256], log[256];
+
+    EXPECT_BAD("*01\r\n$4\r\nPING\r\n", "invalid multibulk length");
+    EXPECT_BAD("*x\r\n$4\r\nPING\r\n", "invalid multibulk length");
+    EXPECT_BAD("*1x\r\n$4\r\nPING\r\n", "invalid multibulk length");
+    EXPECT_BAD("*1\r\n$04\r\nPING\r\n", "invalid bulk length");
+    EXPECT_BAD("*1\r\n$4:\r\nPING\r\n", "invalid bulk length");
+    EXPECT_BAD("*1\r\n$/4\r\nPING\r\n", "invalid bulk length");
+    EXPECT_BAD("*1\r\n$-1\r\nPING\r\n", "invalid bulk length");
+    EXPECT_BAD("*1\r\n!4\r\nPING\r\n", "expected '$', got '!'");
+    EXPECT_BAD("*1\r\n!14\r\nPING\r\n", "expected '$', got '!'");
+    for (int len = 0; len <= 110; len++) {
+        int used = snprintf(bytes, sizeof bytes, "*2\r\n$%d\r\n%0*d\r\n$1\r\nx\r\n",
+                            len > 0 ? len : 1, len, len % 10);
+
+        snprintf(log, sizeof log, "<%0*d|x>", len, len % 10);
+        expect(&open_limits, bytes, (size_t)used, log, RESP_COMMAND);
+    }
+}
+
 Test(resp, expects_a_dollar)
 {
     EXPECT_BAD("*1\r\nPING\r\n", "expected '$', got 'P'");
