@@ -75,7 +75,7 @@ static inline uint16_t crc16_1(uint16_t crc, const char *data)
     return (uint16_t)(crc << 8) ^ tables[0][(uint8_t)data[0] ^ crc >> 8];
 }
 
-uint16_t crc16(const char *data, size_t len_bytes)
+static inline uint16_t crc_of(const char *data, size_t len_bytes)
 {
     uint16_t crc = 0;
 
@@ -89,6 +89,11 @@ uint16_t crc16(const char *data, size_t len_bytes)
     for (; len_bytes > 0; len_bytes--, data++)
         crc = crc16_1(crc, data);
     return crc;
+}
+
+uint16_t crc16(const char *data, size_t len_bytes)
+{
+    return crc_of(data, len_bytes);
 }
 
 static inline bool word_has_brace(uint64_t word)
@@ -123,5 +128,5 @@ uint16_t crc16_slot(const char *key, size_t len_bytes)
 {
     if (has_brace(key, len_bytes))
         return tagged_slot(key, len_bytes);
-    return crc16(key, len_bytes) % CRC16_SLOTS;
+    return crc_of(key, len_bytes) % CRC16_SLOTS;
 }
