@@ -142,9 +142,20 @@ static void set_label(struct node *node, uint32_t db, uint16_t label)
 
 /* ---- finding ---- */
 
-static void find_name(struct call *call, struct text name, struct key *key)
+static inline bool is_name(struct text a, struct text b)
+{
+    return a.data == b.data && a.len_bytes == b.len_bytes;
+}
+
+static inline void find_name(struct call *call, struct text name, struct key *key)
 {
     uint32_t *hint = &call->worker->gate.key_hint;
+
+    if (call->key_count == 1 && is_name(call->argv[call->keys[0].position], name)) {
+        key->hash = call->keys[0].hash;
+        key->slot_number = call->keys[0].slot;
+        return;
+    }
 
     /* Commands look their keys up in the order in which routing found them. */
     uint32_t first = *hint < call->key_count ? *hint : 0;
@@ -152,7 +163,7 @@ static void find_name(struct call *call, struct text name, struct key *key)
         uint32_t i =
             first + tried < call->key_count ? first + tried : first + tried - call->key_count;
         struct text known = call->argv[call->keys[i].position];
-        if (known.data == name.data && known.len_bytes == name.len_bytes) {
+        if (is_name(known, name)) {
             key->hash = call->keys[i].hash;
             key->slot_number = call->keys[i].slot;
             *hint = i + 1;

@@ -446,3 +446,31 @@ Test(table, memory_a_key_stays_near_a_line_for_seven)
     }
     trial_end(&trial);
 }
+
+/* With one hash for all, only the keys' bytes tell entries apart. */
+Test(table, tells_keys_of_one_hash_apart_by_every_byte)
+{
+    enum { LEN_MAX = 41, HASH = 12345 };
+    char bytes[LEN_MAX];
+
+    for (size_t len = 1; len <= LEN_MAX; len++) {
+        struct memory *memory = memory_create();
+        struct table table = {0};
+        struct text key = {bytes, len};
+        struct table_place place;
+
+        memset(bytes, 'k', sizeof bytes);
+        struct entry *entry = entry_create_integer(memory, key, 1, -1);
+        cr_assert_eq(table_insert(&table, memory, 1, HASH, entry), 0);
+        cr_assert_eq(table_find(&table, HASH, key), entry);
+        for (size_t at = 0; at < len; at++) {
+            bytes[at] = 'l';
+            cr_assert_null(table_find(&table, HASH, key), "%zu of %zu", at, len);
+            bytes[at] = 'k';
+        }
+        cr_assert_null(table_find(&table, HASH, (struct text){bytes, len - 1}));
+        cr_assert(table_locate(&table, HASH, key, &place));
+        entry_free(memory, table_remove(&table, memory, 1, place));
+        memory_destroy(memory);
+    }
+}
