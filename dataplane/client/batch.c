@@ -8,8 +8,9 @@
 #include "dataplane/slots/crc16.h"
 
 enum {
-    BATCH_ROUNDS_MAX = 16
-}; /* of one connection in one turn, unless it runs long; then others have theirs */
+    BATCH_ROUNDS_MAX = 16, /* of one connection in one turn; then others have theirs */
+    KNOWN_BITS = 3,        /* of the places for commands that came lately */
+};
 
 struct group {
     struct client *client;
@@ -22,8 +23,16 @@ struct group {
     bool partial; /* ends within a command: client->input knows how far that is parsed */
 };
 
+/* A command of one key that came lately, by the bytes of its name. */
+struct known {
+    uint64_t name;
+    size_t name_bytes; /* 0: none */
+    const struct command *command;
+};
+
 struct batch {
     uint64_t began_ns; /* when its commands began to run */
+    struct known known[1 << KNOWN_BITS];
     struct group groups[STREAM_EVENTS_MAX];
     uint32_t group_count;
     struct parsed parsed[BATCH_COMMANDS_MAX];
@@ -52,28 +61,87 @@ void batch_destroy(struct batch *batch)
     free(batch);
 }
 
-static void look_up(struct worker *worker, struct parsed *parsed)
+/* Up to eight bytes; with the length, no two names are alike. */
+static inline uint64_t name_word(struct text name)
 {
-    const struct command *command = command_find(worker->node->commands, parsed->argv[0]);
-
-    if (command != NULL && command->subcommand_count > 0 && parsed->argc > 1) {
-        const struct command *sub = command_find_sub(command, parsed->argv[1]);
-        if (sub != NULL)
-            command = sub;
+    if (name.len_bytes >= 4) {
+        uint32_t head, tail;
+        memcpy(&head, name.data, 4);
+        memcpy(&tail, name.data + name.len_bytes - 4, 4);
+        return head | (uint64_t)tail << 32;
     }
+    return (uint64_t)(unsigned char)name.data[0] |
+           (uint64_t)(unsigned char)name.data[name.len_bytes / 2] << 8 |
+           (uint64_t)(unsigned char)name.data[name.len_bytes - 1] << 16;
+}
+
+static inline void take_key(struct worker *worker, struct parsed *parsed)
+{
+    struct text key = parsed->argv[parsed->command->keys.first];
+
+#ifndef POLLUX_NO_SLOT_LAYER
+    parsed->slot = crc16_slot(key.data, key.len_bytes);
+#else
+    parsed->slot = 0;
+#endif
+    parsed->hash = table_hash(worker->node->hash_seed, key);
+    parsed->kind = PARSED_ONE_KEY;
+}
+
+static bool takes_one_key(const struct command *command)
+{
+    return command->keys.first > 0 && command->keys.first == command->keys.last &&
+           command->find_keys == NULL;
+}
+
+/* Any command; true: it has one key. One that look_up() can find again goes to `known`. */
+static bool look_up_any(struct worker *worker, struct parsed *parsed, struct known *known)
+{
+    struct text name = parsed->argv[0];
+    const struct command *command = command_find(worker->node->commands, name);
+
     parsed->command = command;
     parsed->kind = PARSED_OTHER;
-    if (command != NULL && command->keys.first > 0 && command->keys.first == command->keys.last &&
-        (uint32_t)command->keys.first < parsed->argc && command->find_keys == NULL) {
-        struct text key = parsed->argv[command->keys.first];
-#ifndef POLLUX_NO_SLOT_LAYER
-        parsed->slot = crc16_slot(key.data, key.len_bytes);
-#else
-        parsed->slot = 0;
-#endif
-        parsed->hash = table_hash(worker->node->hash_seed, key);
-        parsed->kind = PARSED_ONE_KEY;
+    if (command == NULL)
+        return false;
+    if (command->subcommand_count > 0 && parsed->argc > 1) {
+        const struct command *sub = command_find_sub(command, parsed->argv[1]);
+        if (sub != NULL)
+            parsed->command = command = sub;
+    } else if (command->subcommand_count == 0 && known != NULL && takes_one_key(command)) {
+        *known = (struct known){name_word(name), name.len_bytes, command};
     }
+    return takes_one_key(command) && (uint32_t)command->keys.first < parsed->argc;
+}
+
+/* The command that came lately under this name, if it has its key; NULL: look_up_any() knows. */
+static inline const struct command *look_up_known(struct batch *batch, const struct parsed *parsed,
+                                                  struct known **place)
+{
+    struct text name = parsed->argv[0];
+
+    *place = NULL;
+    if (name.len_bytes - 1 >= 8)
+        return NULL;
+    uint64_t word = name_word(name);
+    struct known *known = &batch->known[word * 0x9e3779b97f4a7c15u >> (64 - KNOWN_BITS)];
+    *place = known;
+    return known->name == word && known->name_bytes == name.len_bytes &&
+                   (uint32_t)known->command->keys.first < parsed->argc
+               ? known->command
+               : NULL;
+}
+
+static inline void look_up(struct worker *worker, struct batch *batch, struct parsed *parsed)
+{
+    struct known *place;
+    const struct command *command = look_up_known(batch, parsed, &place);
+
+    if (command != NULL)
+        parsed->command = command;
+    else if (!look_up_any(worker, parsed, place))
+        return;
+    take_key(worker, parsed);
 }
 
 /* The group's bytes end here, within a command or with one that is none. */
@@ -130,7 +198,7 @@ static bool parse_group(struct worker *worker, struct group *group)
         parsed->argc = command.argc;
         parsed->end = group->parsed_bytes;
         group->count++;
-        look_up(worker, parsed);
+        look_up(worker, batch, parsed);
         if (limits.anonymous || command.argv < batch->items ||
             command.argv >= batch->items + BATCH_ARGUMENTS_MAX)
             return false; /* AUTH changes the limits; a huge argument array lives until the next parse */
@@ -208,6 +276,16 @@ static size_t run_group(struct worker *worker, struct group *group)
     return done;
 }
 
+/* Nothing is left of a group's bytes, nothing waits, and reading goes on: nothing to settle. */
+static inline bool is_settled(const struct group *group, size_t done)
+{
+    const struct client *client = group->client;
+
+    return done == group->len_bytes && group->complete && !group->bad && client->input == NULL &&
+           (client->flags & (CLIENT_CLOSED | CLIENT_READ_PAUSED | CLIENT_HALF_CLOSED)) == 0 &&
+           client->conn->pending_bytes <= OUTPUT_PRESSED_BYTES;
+}
+
 /* Keeps what is left of a group's bytes, or goes on with it. */
 static void settle_group(struct group *group, size_t done)
 {
@@ -253,7 +331,8 @@ void batch_run(struct worker *worker)
         struct group *group = &batch->groups[g];
         size_t done = run_group(worker, group);
         group->client->flags &= ~(uint32_t)CLIENT_IN_BATCH;
-        settle_group(group, done);
+        if (!is_settled(group, done))
+            settle_group(group, done);
     }
     batch->group_count = 0;
     batch->parsed_count = 0;

@@ -307,7 +307,7 @@ static enum admission admit(struct client *client, const struct parsed *parsed)
 
 /* ---- running here and now ---- */
 
-static void run_one_key(struct client *client, const struct parsed *parsed)
+static inline void run_one_key(struct client *client, const struct parsed *parsed)
 {
     struct call call;
 

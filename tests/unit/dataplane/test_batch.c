@@ -61,6 +61,55 @@ Test(batch, a_pipeline_longer_than_many_batches_is_answered_in_order)
         cr_assert_eq(peer_number(peer), i + 1);
 }
 
+static void expect_null(void)
+{
+    struct answer answer = peer_answer(peer);
+
+    cr_assert_eq(answer.type, '_');
+    answer_free(&answer);
+}
+
+static void expect_error(const char *begin)
+{
+    struct answer answer = peer_answer(peer);
+
+    cr_assert_eq(answer.type, '-');
+    cr_assert_eq(strncmp(answer.text, begin, strlen(begin)), 0, "%s is not %s", answer.text, begin);
+    answer_free(&answer);
+}
+
+/* Names that were looked up lately are found by their bytes alone. */
+Test(batch, a_command_is_found_again_under_its_own_name_only)
+{
+    for (unsigned round = 0; round < 3; round++) {
+        peer_add(peer, "SET %s abc", near);
+        peer_add(peer, "sEt %s abc", near);
+        peer_add(peer, "GETDEL %s", near);
+        peer_add(peer, "GET %s", near);
+        peer_add(peer, "get"); /* without its key */
+        peer_add(peer, "GES %s", near);
+        peer_add(peer, "GETX %s", near);
+        peer_add(peer, "GE %s", near);
+        peer_add(peer, "TTL %s", near);
+        peer_add(peer, "PTTL %s", near);
+        peer_add(peer, "APPENDED %s x", near);
+        peer_add(peer, "STRLEN %s", near);
+        peer_flush(peer);
+        expect_status("OK");
+        expect_status("OK");
+        expect_status("abc");
+        expect_null();
+        expect_error("ERR wrong number of arguments for 'get' command");
+        expect_error("ERR unknown command 'GES'");
+        expect_error("ERR unknown command 'GETX'");
+        expect_error("ERR unknown command 'GE'");
+        cr_assert_eq(peer_number(peer), -2);
+        cr_assert_eq(peer_number(peer), -2);
+        expect_error("ERR unknown command 'APPENDED'");
+        cr_assert_eq(peer_number(peer), 0);
+    }
+}
+
 Test(batch, near_and_far_keys_of_a_pipeline_keep_their_order)
 {
     for (unsigned i = 0; i < 500; i++) {
