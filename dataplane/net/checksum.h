@@ -34,6 +34,13 @@ static inline uint16_t checksum_fold(uint64_t sum)
     return (uint16_t)((half + (half << 16 | half >> 16)) >> 16);
 }
 
+/* Whether the sum of all words, the checksum's among them, is that of an intact packet: 0xffff when
+ * folded. Folding keeps the remainder by 0xffff, and only a sum of 0 folds to 0. */
+static inline bool checksum_good(uint64_t sum)
+{
+    return sum % 0xffff == 0 && sum != 0;
+}
+
 /* What goes into a packet's checksum field (store it with memcpy, no byte swap). */
 static inline uint16_t checksum_finish(uint64_t sum)
 {
@@ -42,6 +49,74 @@ static inline uint16_t checksum_finish(uint64_t sum)
 
 /* The sum of `len` bytes. */
 uint64_t checksum_sum(const void *data, size_t len);
+
+static inline uint64_t checksum_load(const unsigned char *from)
+{
+    uint64_t word;
+
+    memcpy(&word, from, 8);
+    return word;
+}
+
+/* The 1 to 7 bytes at `from` as a word with zeros behind them; the eight bytes before their end are
+ * all of the same sum. */
+static inline uint64_t checksum_load_end(const unsigned char *from, size_t len)
+{
+    return checksum_load(from + len - 8) >> (64 - 8 * len);
+}
+
+/* The same where nothing is before them. */
+static inline uint64_t checksum_load_rest(const unsigned char *from, size_t len)
+{
+    uint64_t word = 0;
+    uint32_t four;
+    uint16_t two;
+    unsigned at = 0;
+
+    if (len & 4) {
+        memcpy(&four, from, 4);
+        word = four;
+        at = 4;
+    }
+    if (len & 2) {
+        memcpy(&two, from + at, 2);
+        word |= (uint64_t)two << (8 * at);
+        at += 2;
+    }
+    if (len & 1)
+        word |= (uint64_t)from[at] << (8 * at);
+    return word;
+}
+
+/* The same, for where every request comes by: an addition and one of the carry for each word, in two
+ * chains that do not wait for each other. Vectors were no faster at 1460 bytes and slower at a request's length. */
+static inline uint64_t checksum_sum_inline(const void *data, size_t len)
+{
+    const unsigned char *from = data;
+    uint64_t even = 0, odd = 0;
+
+    if (len < 8)
+        return checksum_load_rest(from, len);
+    for (; len >= 32; from += 32, len -= 32) {
+        even = checksum_add(even, checksum_load(from));
+        odd = checksum_add(odd, checksum_load(from + 8));
+        even = checksum_add(even, checksum_load(from + 16));
+        odd = checksum_add(odd, checksum_load(from + 24));
+    }
+    if (len & 16) {
+        even = checksum_add(even, checksum_load(from));
+        odd = checksum_add(odd, checksum_load(from + 8));
+        from += 16;
+    }
+    if (len & 8) {
+        even = checksum_add(even, checksum_load(from));
+        from += 8;
+    }
+    if (len & 7)
+        odd = checksum_add(odd, checksum_load_end(from, len & 7));
+    return checksum_add(even, odd);
+}
+
 /* The pseudo-header of RFC 9293 section 3.1 or RFC 8200 section 8.1: `len` is that of the upper
  * layer's header and payload. The order of the addresses does not matter. */
 static inline uint64_t checksum_pseudo4(const struct net_address *a, const struct net_address *b,

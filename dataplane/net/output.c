@@ -412,7 +412,7 @@ static bool send_reply(struct net *net, struct net_conn *conn)
                                  .window = window_field(net, conn),
                                  .flags = TCP_ACK | TCP_PSH,
                                  .tos = conn->flags & CONN_ECN ? WIRE_ECN_ECT0 : WIRE_ECN_NONE};
-    uint64_t sum = offloads & PACKET_TX_TCP_CHECKSUM ? 0 : checksum_sum(body, payload);
+    uint64_t sum = offloads & PACKET_TX_TCP_CHECKSUM ? 0 : checksum_sum_inline(body, payload);
 
     wire_write_plain(body - WIRE_PLAIN_LEN, &segment, offloads, sum);
     packet->data = body - WIRE_PLAIN_LEN;

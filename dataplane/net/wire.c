@@ -344,15 +344,15 @@ static inline bool ip_sum_good(const struct frame *frame)
     if (frame->ether_type != WIRE_IPV4 || frame->l3_len == 0)
         return true;
     if (frame->l3_len != WIRE_IPV4_LEN)
-        return checksum_fold(checksum_sum(ip, frame->l3_len)) == 0xffff;
+        return checksum_good(checksum_sum(ip, frame->l3_len));
     memcpy(words, ip, 16);
     memcpy(&last, ip + 16, 4);
-    return checksum_fold(checksum_add(checksum_add(words[0], words[1]), last)) == 0xffff;
+    return checksum_good(checksum_add(checksum_add(words[0], words[1]), last));
 }
 
 static inline bool l4_sum_good(const struct frame *frame)
 {
-    uint64_t sum = checksum_sum(frame->l4, frame->l4_len);
+    uint64_t sum = checksum_sum_inline(frame->l4, frame->l4_len);
 
     assert(frame->kind == FRAME_TCP || frame->kind == FRAME_ICMP || frame->kind == FRAME_ICMPV6);
     if (frame->ether_type == WIRE_IPV6)
@@ -361,7 +361,7 @@ static inline bool l4_sum_good(const struct frame *frame)
     else if (frame->kind != FRAME_ICMP)
         sum = checksum_add(sum, checksum_pseudo4(&frame->flow.remote, &frame->flow.local,
                                                  frame->protocol, frame->l4_len));
-    return checksum_fold(sum) == 0xffff;
+    return checksum_good(sum);
 }
 
 bool wire_ip_checksum_good(const struct frame *frame)

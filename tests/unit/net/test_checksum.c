@@ -57,6 +57,33 @@ Test(checksum, agrees_with_the_bytewise_sum_at_every_length_and_alignment)
     }
 }
 
+Test(checksum, is_good_where_the_folded_sum_is_ffff)
+{
+    const uint64_t edges[] = {0,
+                              1,
+                              0xfffe,
+                              0xffff,
+                              0x10000,
+                              0x1fffe,
+                              0xffffffff,
+                              0xffff0000,
+                              0xffff000000000000u,
+                              0xfffffffffffffffeu,
+                              UINT64_MAX};
+
+    for (size_t i = 0; i < sizeof edges / sizeof *edges; i++)
+        cr_assert_eq(checksum_good(edges[i]), checksum_fold(edges[i]) == 0xffff, "%#lx", edges[i]);
+    srand(seed);
+    for (int i = 0; i < 100000; i++) {
+        uint64_t sum = (uint64_t)rand() << 33 ^ (uint64_t)rand() << 11 ^ (uint64_t)rand();
+        uint64_t right = checksum_add(sum, checksum_finish(sum));
+
+        cr_assert_eq(checksum_good(sum), checksum_fold(sum) == 0xffff, "%#lx", sum);
+        cr_assert(checksum_good(right), "%#lx (seed %u)", right, seed);
+        cr_assert_not(checksum_good(right + 1), "%#lx (seed %u)", right, seed);
+    }
+}
+
 Test(checksum, adds_pieces_of_even_length)
 {
     uint8_t bytes[257];
