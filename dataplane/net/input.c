@@ -107,9 +107,9 @@ static void tcp_frame(struct net *net, struct packet *packet, const struct frame
         return;
     }
     net_count(&net->counters.rx_tcp, 1);
-    /* It may be another flow's, or have ended in this burst. */
+    /* It may be another flow's, or have ended in this burst; no block changes its flow within one. */
     if (conn == NULL || (conn->flags & CONN_IN_TABLE) == 0 ||
-        !net_flow_equal(&conn->flow, &frame->flow)) {
+        (hash != 0 && !net_flow_equal(&conn->flow, &frame->flow))) {
         if (hash == 0)
             hash = net_flow_hash(&net->key, &frame->flow);
         conn = lookup(net, &frame->flow, hash);

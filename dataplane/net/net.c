@@ -471,7 +471,8 @@ static void receive(struct net *net, struct packet **packets, unsigned count)
     if (!cached) {
         for (unsigned i = 0; i < count; i++)
             if (frames[i].kind == FRAME_TCP) {
-                likely[i] = prefetch_conn(net, hashes[i]);
+                /* 0 says to net_input() that the flow was compared. */
+                likely[i] = hashes[i] != 0 ? prefetch_conn(net, hashes[i]) : NULL;
                 met += meets_recent(net, &frames[i].flow, likely[i]);
             }
         for (unsigned i = 0; i < count; i++)

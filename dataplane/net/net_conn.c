@@ -14,6 +14,10 @@ enum {
 
 /* ---- events -------------------------------------------------------------------------------- */
 
+/* With any of these there is, or was, more to tell than bytes. */
+static const uint32_t CONN_TELLS = CONN_TELL_ACCEPTED | CONN_TELL_CONNECTED | CONN_TELL_END |
+                                   CONN_TELL_DRAINED | CONN_TELL_CLOSED | CONN_ORPHAN;
+
 static bool take_bytes(struct net *net, struct net_conn *conn, struct net_event *event)
 {
     struct packet *packet = conn->busy->rx_first;
@@ -62,6 +66,8 @@ static bool take_closed(struct net *net, struct net_conn *conn, struct net_event
 /* What a connection tells, in this order; false: nothing. */
 static bool take(struct net *net, struct net_conn *conn, struct net_event *event)
 {
+    if ((conn->flags & CONN_TELLS) == 0)
+        return take_bytes(net, conn, event);
     if (conn->flags & CONN_ORPHAN)
         return take_closed(net, conn, event);
     if (take_flag(conn, CONN_TELL_ACCEPTED, NET_ACCEPTED, event) ||
@@ -79,9 +85,7 @@ static bool take(struct net *net, struct net_conn *conn, struct net_event *event
 /* Whether it may have more to tell; most have only the one request. */
 static bool may_tell(const struct net_conn *conn)
 {
-    return conn->busy->rx_first != NULL ||
-           (conn->flags & (CONN_TELL_ACCEPTED | CONN_TELL_CONNECTED | CONN_TELL_END |
-                           CONN_TELL_DRAINED | CONN_TELL_CLOSED)) != 0;
+    return conn->busy->rx_first != NULL || (conn->flags & (CONN_TELLS & ~CONN_ORPHAN)) != 0;
 }
 
 bool net_event(struct net *net, struct net_event *event)
@@ -185,27 +189,40 @@ static int commit_scratch(struct net *net, struct net_conn *conn, size_t len)
                                  len - done);
 }
 
-void net_commit(struct net *net, struct net_conn *conn, size_t len)
+/* What goes behind other bytes, or nowhere. */
+__attribute__((noinline)) static void commit_behind(struct net *net, struct net_conn *conn,
+                                                    size_t len)
 {
     int status = 0;
 
-    assert(net->reserved_conn == conn && len <= net->reserved_room);
     if (len > 0 && conn->state != NET_STATE_CLOSED) {
-        if (net->reserved_scratch) {
+        if (net->reserved_scratch)
             status = commit_scratch(net, conn, len);
-        } else if (net->reserved_packet != NULL) {
-            net->reserved_packet->len = (uint16_t)len;
-            sendqueue_push(&conn->busy->queue, net->reserved_packet);
-            net->reserved_packet = NULL;
-        } else {
+        else
             sendqueue_extend(&conn->busy->queue, (uint32_t)len);
-        }
         conn->stream.pending_bytes += len;
         conn_dirty(net, conn);
     }
     forget_reserved(net);
     if (status < 0)
         tcp_abort(net, conn, ENOBUFS);
+}
+
+void net_commit(struct net *net, struct net_conn *conn, size_t len)
+{
+    struct packet *packet = net->reserved_packet;
+
+    assert(net->reserved_conn == conn && len <= net->reserved_room);
+    if (packet == NULL || len == 0 || conn->state == NET_STATE_CLOSED) {
+        commit_behind(net, conn, len);
+        return;
+    }
+    packet->len = (uint16_t)len;
+    sendqueue_push(&conn->busy->queue, packet);
+    conn->stream.pending_bytes += len;
+    conn_dirty(net, conn);
+    net->reserved_packet = NULL;
+    net->reserved_conn = NULL;
 }
 
 int net_append(struct net *net, struct net_conn *conn, const void *data, size_t len,

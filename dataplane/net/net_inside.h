@@ -219,8 +219,8 @@ void net_conn_let_go(struct net *net, struct net_conn *conn);
 void net_conn_detach(struct net *net, struct net_conn *conn);
 struct net_conn *net_lookup(const struct net *net, const struct net_flow *flow, uint64_t hash);
 /* ---- input.c ---- */
-/* Takes the packet's reference. `likely`: a block that was the flow's, or that the table named for
- * this hash, when the burst began, or NULL. `hash` 0: not worked out yet. */
+/* Takes the packet's reference. `likely`: a block that the table named for this hash when the burst
+ * began, or NULL. `hash` 0: not worked out yet, and `likely` was the flow's then, or is NULL. */
 void net_input(struct net *net, struct packet *packet, const struct frame *frame, uint64_t hash,
                struct net_conn *likely);
 /* Whether a segment of no connection, other than a SYN, was passed on to the worker of another queue

@@ -13,7 +13,7 @@ static bool merge(struct net *net, struct net_conn *conn, const uint8_t *payload
 {
     struct packet *last = conn->busy->rx_last;
 
-    if (last == NULL || last->room < len)
+    if (last->room < len)
         return false;
     memcpy(last->data + last->len, payload, len);
     last->len = (uint16_t)(last->len + len);
@@ -21,26 +21,36 @@ static bool merge(struct net *net, struct net_conn *conn, const uint8_t *payload
     return true;
 }
 
+/* The place of a packet of in-order bytes behind those that wait; NULL: it is done with. */
+__attribute__((noinline)) static struct packet **
+receive_behind(struct net *net, struct net_conn *conn, struct packet *packet,
+               const uint8_t *payload, uint32_t len)
+{
+    if ((conn->flags & CONN_ORPHAN) == 0) {
+        if (!merge(net, conn, payload, len))
+            return &conn->busy->rx_last->next;
+        conn->busy->rcv_queued += len;
+    }
+    packet_release(net->port, packet);
+    return NULL;
+}
+
 void tcp_receive(struct net *net, struct net_conn *conn, struct packet *packet, uint8_t *payload,
                  uint32_t len)
 {
+    struct packet **place = &conn->busy->rx_first;
+
     conn->rcv_nxt += len;
-    if (conn->flags & CONN_ORPHAN) {
-        packet_release(net->port, packet);
-        return;
+    if ((conn->flags & CONN_ORPHAN) != 0 || conn->busy->rx_last != NULL) {
+        place = receive_behind(net, conn, packet, payload, len);
+        if (place == NULL)
+            return;
     }
     conn->busy->rcv_queued += len;
-    if (merge(net, conn, payload, len)) {
-        packet_release(net->port, packet);
-        return;
-    }
     packet->data = payload;
     packet->len = (uint16_t)len;
     packet->next = NULL;
-    if (conn->busy->rx_last == NULL)
-        conn->busy->rx_first = packet;
-    else
-        conn->busy->rx_last->next = packet;
+    *place = packet;
     conn->busy->rx_last = packet;
     if ((conn->flags & CONN_PAUSED) == 0)
         conn_ready(net, conn);

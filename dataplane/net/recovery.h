@@ -197,6 +197,9 @@ static inline uint32_t recovery_room(struct recovery *recovery, uint64_t now_us)
 /* Whether a packet of `seg_len` may go. */
 static inline bool recovery_may_send(struct recovery *recovery, uint32_t seg_len, uint64_t now_us)
 {
+    /* Nothing in flight, and not idle: whatever the window. */
+    if (recovery->pipe_bytes == 0 && now_us - recovery->last_sent_us <= RTT_RTO_MIN_US)
+        return true;
     return recovery_room(recovery, now_us) >= seg_len || recovery->pipe_bytes == 0;
 }
 /* F-RTO asks for new data before what is lost (RFC 5682 section 3.1, step 2b); output then takes

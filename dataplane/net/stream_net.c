@@ -325,7 +325,8 @@ static unsigned take_events(struct sn_stream *stream, struct stream_event *event
                             unsigned events_max)
 {
     struct net_event event;
-    unsigned count = 0;
+    unsigned count = 0, received = 0;
+    uint64_t bytes = 0;
 
     for (; count < events_max && net_event(stream->net, &event); count++) {
         struct stream_conn *conn = net_conn_stream(event.conn);
@@ -337,12 +338,14 @@ static unsigned take_events(struct sn_stream *stream, struct stream_event *event
         if (event.kind == NET_BYTES) {
             events[count].data = (const char *)event.data;
             events[count].len_bytes = event.len_bytes;
-            stream_count(&stream->counters.rx_bytes, event.len_bytes);
-            stream_count(&stream->counters.rx_events, 1);
+            bytes += event.len_bytes;
+            received++;
         } else if (event.kind == NET_ACCEPTED) {
             stream_count(&stream->counters.accepted, 1);
         }
     }
+    stream_count(&stream->counters.rx_bytes, bytes);
+    stream_count(&stream->counters.rx_events, received);
     stream->events_left = count == events_max;
     return count;
 }
