@@ -162,6 +162,10 @@ void net_announce(struct net *net);
  * -ENOMEM, -EINVAL. */
 int net_connect(struct net *net, const struct net_endpoint *to, uint16_t local_port, void *user,
                 struct net_conn **conn);
+/* From one of several local addresses, of the family of `to`; else -EADDRNOTAVAIL. NULL: the first,
+ * as net_connect(). */
+int net_connect_from(struct net *net, const struct net_address *from, const struct net_endpoint *to,
+                     uint16_t local_port, void *user, struct net_conn **conn);
 
 /* Contiguous room for at least `len` <= NET_RESERVE_MAX bytes, `*room` in all; NULL: no memory, or
  * the connection is gone or closed for output. Valid until the next call on this stack. */

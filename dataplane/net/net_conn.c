@@ -300,10 +300,18 @@ static int choose_port(struct net *net, struct net_flow *flow, uint16_t wanted, 
     return wanted != 0 ? -EADDRINUSE : -EADDRNOTAVAIL;
 }
 
-int net_connect(struct net *net, const struct net_endpoint *to, uint16_t local_port, void *user,
-                struct net_conn **made)
+static bool may_connect_from(const struct net *net, const struct net_address *from,
+                             const struct net_endpoint *to)
 {
-    const struct net_address *local = net_link_source(&net->link, &to->address);
+    return net_address_is_v4(from) == net_address_is_v4(&to->address) &&
+           net_link_is_ours(&net->link, from);
+}
+
+int net_connect_from(struct net *net, const struct net_address *from, const struct net_endpoint *to,
+                     uint16_t local_port, void *user, struct net_conn **made)
+{
+    const struct net_address *local =
+        from != NULL ? from : net_link_source(&net->link, &to->address);
     struct net_flow flow = {.remote = to->address, .remote_port = to->port};
     struct net_conn *conn;
     uint64_t hash;
@@ -311,7 +319,7 @@ int net_connect(struct net *net, const struct net_endpoint *to, uint16_t local_p
 
     if (to->port == 0 || !net_address_is_unicast(&to->address))
         return -EINVAL;
-    if (local == NULL)
+    if (local == NULL || (from != NULL && !may_connect_from(net, from, to)))
         return -EADDRNOTAVAIL;
     net_read_clock(net);
     flow.local = *local;
@@ -328,6 +336,12 @@ int net_connect(struct net *net, const struct net_endpoint *to, uint16_t local_p
         timewait_remove(&net->timewait, last);
     *made = conn;
     return 0;
+}
+
+int net_connect(struct net *net, const struct net_endpoint *to, uint16_t local_port, void *user,
+                struct net_conn **made)
+{
+    return net_connect_from(net, NULL, to, local_port, user, made);
 }
 
 static void want_fin(struct net *net, struct net_conn *conn)

@@ -448,6 +448,18 @@ class OverMemif(unittest.TestCase):
                             **server.options())
         self.assertEqual((result["replies"], result["opened"]), (2000, 3004))
 
+    def test_several_addresses_reach_beyond_64512_connections(self):
+        with self.polluxd(1, "--maxclients", "140000") as server:
+            done = load(self.PORT, mix="ping", requests=100, clients=4, idle=64600,
+                        **server.options())
+            self.assertNotEqual(done.returncode, 0)
+            result = loaded(self, self.PORT, mix="ping", requests=2000, clients=4, idle=64600,
+                            address="10.9.0.100/24", addresses=2, **server.options())
+            refused = load(self.PORT, address="10.9.0.250/24", addresses=6, **server.options())
+        self.assertEqual((result["replies"], result["opened"]), (2000, 64604))
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("no 6 --addresses between", refused.stderr)
+
     def test_a_flood_of_syns_runs_beside_the_load(self):
         with self.polluxd() as server:
             result = loaded(self, self.PORT, mix="ping", rate=500, seconds=1, clients=4,

@@ -134,10 +134,9 @@ void device_close(struct device *device)
 {
     if (device == NULL)
         return;
-    if (device->port != NULL)
-        dpdk_port_close(device->port);
     if (device->registered)
         dpdk_thread_unregister();
+    /* The port with it: a memif port must not close while EAL's own thread connects it. */
     if (device->dpdk != NULL)
         dpdk_stop(device->dpdk);
     free(device);

@@ -12,6 +12,7 @@
 
 enum {
     OPTIONS_CLIENTS_MAX = 1000000,
+    OPTIONS_ADDRESSES_MAX = 16,
     OPTIONS_PIPELINE_MAX = 4096,
     OPTIONS_SPLIT_MAX = 256,
     OPTIONS_QUEUES_MAX = 64,
@@ -53,6 +54,7 @@ struct options {
     const char *dpdk_args;
     uint32_t queues;     /* of the packet port, all polled by the one thread */
     const char *address; /* our own, with its prefix */
+    uint32_t addresses;  /* how many, upwards from that; each has some 64,000 ports */
     const char *gateway;
     uint32_t mtu;        /* 0: the device's */
     const char *l2_echo; /* "server" or "client"; NULL: a load */

@@ -30,7 +30,9 @@ struct stack {
     struct device *device;
     const struct clock_tsc *clock;
     struct net *net;
-    uint32_t next_port;
+    struct net_prefix addresses[OPTIONS_ADDRESSES_MAX];
+    uint32_t addresses_count;
+    uint32_t next_port; /* of those of all addresses, one address after the other */
     uint64_t tick_us;
     uint32_t idle_polls;
     bool floods;
@@ -99,10 +101,12 @@ static int stack_connect(struct transport *transport, const struct transport_add
     if (status < 0)
         return status;
     status = -EADDRINUSE;
-    for (uint32_t tried = 0; status == -EADDRINUSE && tried < STACK_PORTS; tried++) {
-        uint16_t port = (uint16_t)(STACK_PORT_FIRST + stack->next_port);
-        stack->next_port = (stack->next_port + 1) % STACK_PORTS;
-        status = net_connect(stack->net, &to, port, user, &conn);
+    uint32_t ports = stack->addresses_count * STACK_PORTS;
+    for (uint32_t tried = 0; status == -EADDRINUSE && tried < ports; tried++) {
+        const struct net_prefix *from = &stack->addresses[stack->next_port / STACK_PORTS];
+        uint16_t port = (uint16_t)(STACK_PORT_FIRST + stack->next_port % STACK_PORTS);
+        stack->next_port = (stack->next_port + 1) % ports;
+        status = net_connect_from(stack->net, &from->address, &to, port, user, &conn);
     }
     *link = (struct transport_link *)conn;
     return status == -EADDRINUSE ? -EADDRNOTAVAIL : status;
@@ -258,24 +262,41 @@ static int stack_flood(struct stack *stack, const struct options *options)
     return 0;
 }
 
+/* They differ in the last byte alone. */
+static int stack_addresses(struct stack *stack, const struct options *options)
+{
+    struct net_prefix first;
+
+    if (net_prefix_parse(options->address, &first) < 0) {
+        fprintf(stderr, "pollux-bench: --address wants an address like 10.9.0.2/24\n");
+        return -EINVAL;
+    }
+    uint8_t *last = &first.address.bytes[sizeof(first.address.bytes) - 1];
+    if (*last + options->addresses > UINT8_MAX) {
+        fprintf(stderr, "pollux-bench: no %u --addresses between --address and the last byte 254\n",
+                options->addresses);
+        return -EINVAL;
+    }
+    for (; stack->addresses_count < options->addresses; ++*last)
+        stack->addresses[stack->addresses_count++] = first;
+    return 0;
+}
+
 static int stack_net(struct stack *stack, const struct options *options)
 {
-    struct net_prefix address;
     struct net_options net = {
         .port = device_queue(stack->device),
         .clock_us = stack_clock_us,
         .clock_arg = stack,
         .random = stack_random,
         .random_arg = stack,
-        .addresses = &address,
-        .addresses_count = 1,
+        .addresses = stack->addresses,
+        .addresses_count = options->addresses,
         .connections_max = options->clients + options->idle + STACK_SPARE_CONNECTIONS,
     };
 
-    if (net_prefix_parse(options->address, &address) < 0) {
-        fprintf(stderr, "pollux-bench: --address wants an address like 10.9.0.2/24\n");
+    if (stack_addresses(stack, options) < 0)
         return -EINVAL;
-    }
     if (options->gateway != NULL) {
         struct net_address gateway;
         if (net_address_parse(options->gateway, &gateway) < 0) {

@@ -59,7 +59,7 @@ static struct world *begin(const char *directives)
     static uint64_t state = 1;
     struct world *world = calloc(1, sizeof *world);
     char error[STREAM_ERROR_MAX] = "";
-    struct net_prefix own;
+    struct net_prefix own[2];
 
     pair_port_init(&world->server_port, &world->client_port);
     world->config = configuration(directives);
@@ -70,13 +70,14 @@ static struct world *begin(const char *directives)
                                      .error = error};
     cr_assert_eq(stream_net.create(&world->stream, &options), 0, "%s", error);
     cr_assert_eq(stream_net.listen_port(world->stream, PORT, ID), 0);
-    net_prefix_parse("10.9.0.2/24", &own);
+    net_prefix_parse("10.9.0.2/24", &own[0]);
+    net_prefix_parse("10.9.0.3/24", &own[1]);
     struct net_options client = {.port = &world->client_port.base,
                                  .clock_us = now,
                                  .random = number,
                                  .random_arg = &state,
-                                 .addresses = &own,
-                                 .addresses_count = 1};
+                                 .addresses = own,
+                                 .addresses_count = 2};
     cr_assert_eq(net_create(&world->client, &client), 0);
     return world;
 }
@@ -271,6 +272,39 @@ Test(stream_net, tells_addresses_of_the_stack)
     cr_assert_eq(stream_net.peer(world->accepted, text), 0);
     cr_assert_eq(sscanf(text, "10.9.0.2:%u", &port), 1);
     cr_assert_not(stream_net.is_loopback(world->accepted));
+    end(world);
+}
+
+/* Two addresses have the ports of both. */
+Test(stream_net, connects_from_the_address_that_is_asked_for)
+{
+    static const char *const own[] = {"10.9.0.3", "10.9.0.2"};
+    static const char *const others[] = {"10.9.0.4", "fd09::2"};
+    enum { LOCAL_PORT = 2000 };
+    struct world *world = begin_usual();
+    struct net_endpoint to = {.port = PORT};
+    struct net_address from;
+    struct net_conn *conn;
+
+    net_address_parse("10.9.0.1", &to.address);
+    for (unsigned i = 0; i < 2; i++) {
+        char text[STREAM_ADDRESS_TEXT_MAX], wanted[STREAM_ADDRESS_TEXT_MAX];
+
+        world->accepted = NULL;
+        net_address_parse(own[i], &from);
+        cr_assert_eq(net_connect_from(world->client, &from, &to, LOCAL_PORT, NULL, &conn), 0);
+        UNTIL(world, world->accepted != NULL);
+        cr_assert_eq(stream_net.peer(world->accepted, text), 0);
+        snprintf(wanted, sizeof wanted, "%s:%d", own[i], LOCAL_PORT);
+        cr_assert_str_eq(text, wanted);
+        cr_assert_eq(net_connect_from(world->client, &from, &to, LOCAL_PORT, NULL, &conn),
+                     -EADDRINUSE);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        net_address_parse(others[i], &from);
+        cr_assert_eq(net_connect_from(world->client, &from, &to, LOCAL_PORT, NULL, &conn),
+                     -EADDRNOTAVAIL, "%s", others[i]);
+    }
     end(world);
 }
 
