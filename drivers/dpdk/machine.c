@@ -6,6 +6,7 @@
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+enum { MEMIF_GREETING_MS = 1000 }; /* a server that is there greets at once, unless it has no CPU */
 
 __attribute__((format(printf, 3, 4))) static int missing(char *error, int code, const char *format,
                                                          ...)
@@ -188,7 +191,8 @@ static int check_tun(const char *root, const struct dpdk_spec *spec, char *error
     return 0;
 }
 
-/* Connects to a memif socket for a moment. 0, or -errno of connect(2). */
+/* Connects to a memif socket until it is greeted: the memif driver of DPDK 22.11 does not survive it
+ * if one goes before that. 0, or -errno of connect(2). */
 static int memif_answers(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -201,6 +205,11 @@ static int memif_answers(const char *path)
     if (fd < 0)
         return -errno;
     result = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 ? 0 : -errno;
+    if (result == 0) {
+        struct pollfd greeted = {.fd = fd, .events = POLLIN};
+
+        poll(&greeted, 1, MEMIF_GREETING_MS);
+    }
     close(fd);
     return result;
 }

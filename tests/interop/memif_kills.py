@@ -28,6 +28,7 @@ from topology import die_with_parent  # noqa: E402
 SECONDS = 60
 ADDRESS, PORT, CLIENTS = "10.9.0.1", 6379, 20
 KEEPALIVE_S = 1
+KNOCKS = 400
 
 
 class Polluxd:
@@ -260,7 +261,32 @@ def the_server_is_killed_and_comes_back(arguments, folder):
     clean(server)
 
 
-CASES = (peers_are_killed_in_mid_load, peers_are_killed_while_workers_may_sleep,
+def peers_that_only_knock(arguments, folder):
+    """They connect and go, greeted or not; and a second server looks whether the socket is in use."""
+    server = Polluxd(arguments.server, folder)
+    try:
+        for number in range(KNOCKS):
+            server.alive()
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as peer:
+                peer.connect(server.memif)  # waits where the server's backlog is full
+                peer.settimeout(SECONDS)
+                if number % 4 == 0:
+                    equal(len(peer.recv(1000)) > 0, True, "a greeting")
+        words = [arguments.server, "--net-driver", "dpdk", "--dpdk-port",
+                 f"net_memif0,role=server,socket-abstract=no,socket={server.memif}",
+                 "--dpdk-address", ADDRESS + "/24", "--dir", folder, "--save", ""]
+        for _ in range(3):
+            second = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS,
+                                    check=False, preexec_fn=die_with_parent)
+            equal("another memif server listens" in second.stdout, True, second.stdout)
+        peer_works(arguments, server)
+        equal(server.end(), 0, "exit status")
+    finally:
+        server.stop()
+    clean(server)
+
+
+CASES = (peers_that_only_knock, peers_are_killed_in_mid_load, peers_are_killed_while_workers_may_sleep,
          a_server_asleep_hears_of_a_new_peer, the_server_ends_while_peers_come_and_go,
          the_server_is_killed_and_comes_back)
 
