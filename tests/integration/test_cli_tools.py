@@ -21,7 +21,7 @@ def cli(server, *arguments, input_bytes=None, timeout_s=30.0):
     return output
 
 
-def benchmark(server, *arguments, timeout_s=60.0):
+def benchmark(server, *arguments, timeout_s=150.0):
     """Runs redis-benchmark quietly; returns {test name: requests per second}."""
     status, output = run_to_end(["redis-benchmark", *place(server), "-q", *map(str, arguments)],
                                 timeout_s=timeout_s)

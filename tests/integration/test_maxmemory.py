@@ -55,7 +55,7 @@ def test_noeviction(t):
     server.stop()
 
 
-@case(workers=(1, 2, 4))
+@case(workers=(1, 2, 4), timeout=240)
 def test_allkeys_lru_bounds_memory(t):
     server, conn, limit = limited(t, "allkeys-lru")
     written = 0
@@ -97,7 +97,7 @@ def test_allkeys_lru_keeps_what_is_used(t):
     server.stop()
 
 
-@case(workers=(4,))
+@case(workers=(4,), timeout=240)
 def test_eviction_keeps_rss_bounded(t):
     """Values of changing size: what was evicted goes back to be used again."""
     server, conn, limit = limited(t, "allkeys-lru")
