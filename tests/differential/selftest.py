@@ -19,10 +19,12 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 
 import engine  # noqa: E402
+import known  # noqa: E402
 import proxy  # noqa: E402
 import run  # noqa: E402
 from compare import compare  # noqa: E402
-from gen import builder  # noqa: E402
+from gen import builder, protocol  # noqa: E402
+from gen.safety import make_safe  # noqa: E402
 from resp import CLOSED, Incomplete, Malformed, Reply, parse  # noqa: E402
 from servers import oracle  # noqa: E402
 from shrink import Shrinker  # noqa: E402
@@ -77,6 +79,25 @@ class TextForm(unittest.TestCase):
         cases = parse_cases(text, "t")
         self.assertEqual([len(s.cmds) for s in cases[0].steps], [1, 2, 1])
         self.assertEqual([c.origin for c in cases], ["t:1 one", "t:6 two"])
+
+
+class BrokenRequests(unittest.TestCase):
+    def test_no_argument_becomes_a_command_by_one_mistake(self):
+        """PING hallo with a flipped bit and a lost byte before it was HELLO, whose reply differs."""
+        for word in {word for words in protocol.GOOD for word in words[1:]}:
+            for place in range(min(len(word), 60)):
+                head, byte, rest = word[:place], word[place], word[place + 1 :]
+                middles = [bytes([byte ^ 1 << bit]) for bit in range(8)] + [b"", bytes([byte])]
+                middles += [bytes([stray]) for stray in protocol.STRAY]
+                for changed in [head + m + rest for m in middles] + [head]:
+                    for name in changed.decode("latin-1").lower().split():
+                        self.assertNotIn(name, known.IMPLEMENTED, word)
+
+
+    def test_no_option_becomes_a_command_that_only_redis_has(self):
+        for name in (b"SYNC", b"save"):
+            self.assertEqual(make_safe([b"COMMAND", b"GetKeys", name, b"x"])[2], b"nonsense")
+        self.assertEqual(make_safe([b"COMMAND", b"GETKEYS", b"GET", b"SYNC"])[3], b"SYNC")
 
 
 class Comparison(unittest.TestCase):

@@ -34,19 +34,21 @@ def escaped(rng, byte):
     return b"\\x%02x" % byte if rng.random() < 0.5 else b"\\x%02X" % byte
 
 
+# No argument is a command's name, nor one flipped bit away from it: the rest of a broken request is
+# read as inline commands.
+GOOD = [
+    [b"PING"], [b"PING", b"moon"], [b"ECHO", b"a\r\nb"], [b"SET", b"k1", b"v1"], [b"GET", b"k1"],
+    [b"GET", b"absent"], [b"INCR", b"n1"], [b"MSET", b"a", b"1", b"b", b"2"],
+    [b"MGET", b"a", b"b", b"k1"], [b"APPEND", b"k1", b"x" * 40], [b"STRLEN", b"k1"],
+    [b"DEL", b"a", b"k2"], [b"NOSUCH", b"x"], [b"GET"], [b"SET", b"big", b"y" * 3000],
+    [b"GETRANGE", b"big", b"0", b"5"], [b"EXISTS", b"a", b"b"],
+]  # fmt: skip
+STRAY = b"*$:+-\r\n0129 \"'\x00\xff"
+
+
 def good_requests(rng):
-    """A few requests without side conditions, to be put before and behind a mistake. No argument
-    is a command's name: the rest of a broken request is read as an inline command."""
-    pool = [
-        [b"PING"], [b"PING", b"hallo"], [b"ECHO", b"a\r\nb"], [b"SET", b"k1", b"v1"], [b"GET",
-        b"k1"],
-        [b"GET", b"absent"], [b"INCR", b"n1"], [b"MSET", b"a", b"1", b"b", b"2"], [b"MGET", b"a",
-        b"b", b"k1"],
-        [b"APPEND", b"k1", b"x" * 40], [b"STRLEN", b"k1"], [b"DEL", b"a", b"k2"], [b"NOSUCH",
-        b"x"], [b"GET"],
-        [b"SET", b"big", b"y" * 3000], [b"GETRANGE", b"big", b"0", b"5"], [b"EXISTS", b"a", b"b"],
-    ]  # fmt: skip
-    return b"".join(encode(rng.choice(pool)) for _ in range(rng.randint(1, 6)))
+    """A few requests without side conditions, to be put before and behind a mistake."""
+    return b"".join(encode(rng.choice(GOOD)) for _ in range(rng.randint(1, 6)))
 
 
 def mistakes(rng):
@@ -98,9 +100,9 @@ def mutated(rng):
         elif kind == 1:
             del data[place]
         elif kind == 2:
-            data.insert(place, rng.choice(b"*$:+-\r\n0129 \"'\x00\xff"))
+            data.insert(place, rng.choice(STRAY))
         elif kind == 3:
-            data[place] = rng.choice(b"*$:+-\r\n0129 \"'\x00\xff")
+            data[place] = rng.choice(STRAY)
         else:
             del data[place:]
     return bytes(data)

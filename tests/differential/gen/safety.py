@@ -20,6 +20,8 @@ FORBIDDEN_DIRECTIVES = {
 RELATIVE_TTL = {  # command -> (position of the time, far value)
     b"EXPIRE": (2, FAR_S), b"PEXPIRE": (2, FAR_MS), b"SETEX": (2, FAR_S), b"PSETEX": (2, FAR_MS),
 }  # fmt: skip
+# Options of commands that are names of commands as well, of such that Pollux does not have.
+FOREIGN = {b"sync", b"save", b"module", b"pubsub"}
 TTL_OPTIONS = {b"EX": FAR_S, b"PX": FAR_MS, b"EXAT": 4102444800, b"PXAT": 4102444800123}
 
 
@@ -148,6 +150,12 @@ def config(args):
             args[place] = b"loglevel"
 
 
+def command(args):
+    """GETKEYS of what only redis-server has: COMMAND GETKEYS FLUSHALL SYNC that lost a word."""
+    if len(args) > 2 and args[1].upper().startswith(b"GETKEYS") and args[2].lower() in FOREIGN:
+        args[2] = b"nonsense"
+
+
 def monitor(args):
     args[:] = [b"MONITOR", b"x"]
 
@@ -157,5 +165,5 @@ RULES = {
     b"EXPIRE": relative_ttl, b"PEXPIRE": relative_ttl, b"SETEX": relative_ttl,
     b"PSETEX": relative_ttl, b"SET": ttl_options, b"GETEX": ttl_options, b"LCS": lcs,
     b"SHUTDOWN": shutdown, b"CLIENT": client, b"DEBUG": debug, b"CONFIG": config,
-    b"MONITOR": monitor,
+    b"MONITOR": monitor, b"COMMAND": command,
 }  # fmt: skip
