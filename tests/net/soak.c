@@ -288,7 +288,8 @@ static void disturb_clock(struct soak_world *world)
     }
     side->asleep_until_us =
         world->now_us + (1 + soak_below(world, soak_chance(world, 500) ? 10 : 1800)) * SECOND_US;
-    harsh_until(world, side->asleep_until_us + AFTER_S * SECOND_US);
+    /* It may wake up to a queue of SYNs. */
+    harsh_until(world, side->asleep_until_us + FLOOD_AFTER_S * SECOND_US);
     world->counts.sleeps++;
     trace(world, "side %u stands still", (unsigned)(side - world->sides));
 }
