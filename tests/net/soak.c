@@ -28,7 +28,7 @@ enum {
     FLOOD_HOST = 77,
     FLOOD_AFTER_S = 150, /* a cookie is good for up to 128 s */
     DRAIN_MAX_S = 7200,
-    AFTER_S = 5,
+    AFTER_S = 10,
 };
 
 static const uint64_t SECOND_US = 1000000, HOUR_US = UINT64_C(3600000000);
