@@ -20,7 +20,8 @@ static const struct tso_quirk {
     {.driver = "net_tap", .no_v6 = true, .within_mtu = true},
     {.driver = "net_virtio", .ip_checksum = true},
     {.driver = "net_virtio_user", .ip_checksum = true},
-    {.driver = "net_vmxnet3", .fragments = 24}, /* VMXNET3_MAX_TSO_TXD_PER_PKT of Linux */
+    /* VMXNET3_MAX_TSO_TXD_PER_PKT of Linux, which leaves the header's checksum to it as well. */
+    {.driver = "net_vmxnet3", .ip_checksum = true, .fragments = 24},
 };
 
 static const struct tso_quirk *tso_quirk(const char *driver)

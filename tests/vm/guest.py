@@ -162,6 +162,8 @@ def serve(guest, card):
             assert info["network_hugepages"] == "1", info
             assert int(info["network_rx_bytes"]) > BIG < int(info["network_tx_bytes"]), info
             assert info["network_link"] == "up", info
+            offload = info["network_tx_segment_offload"]
+            assert "ipv4=0" in offload or "frames=0" not in offload, offload
             return ", ".join(f"{name[8:]} {info[name]}" for name in info if name in (
                 "network_driver", "network_queues", "network_rx_checksum_offload",
                 "network_tx_checksum_offload", "network_tx_segment_offload"))

@@ -60,6 +60,7 @@ Test(dpdk_tso, what_drivers_do_not_say)
     const uint64_t no_ip = CAPABLE & ~(uint64_t)RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
 
     cr_expect_eq(limits_of("net_vmxnet3", CAPABLE, 255, 16).parts, 23);
+    cr_expect(limits_of("net_vmxnet3", no_ip, 255, 16).v4);
     cr_expect(limits_of("net_virtio", no_ip, 64, 64).v4);
     cr_expect_not(limits_of("net_tap", CAPABLE, 64, 64).v6);
     cr_expect_eq(limits_of("net_tap", CAPABLE, 64, 64).cut_len, MTU);
