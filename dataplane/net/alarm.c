@@ -10,6 +10,7 @@ enum {
     ORPHAN_RETRIES_MAX = 8, /* for a connection that nobody owns any more */
     KEEPALIVE_PROBES = 3,   /* without an answer */
     BLACK_HOLE_RETRIES = 3, /* then packets may be too large for the path (RFC 4821) */
+    SHUT_RETRIES = 8,       /* count of those that found the peer's window shut, at most */
     PERSIST_BACKOFF_MAX = 16,
     HEARD_LATELY_MS = 130000, /* more than the longest time between two resends or probes */
 };
@@ -153,10 +154,15 @@ static void timed_out(struct net *net, struct net_conn *conn)
     unsigned tries = conn->busy->recovery.timeouts;
 
     net_count(&net->counters.rto_fired, 1);
-    /* With its window shut the peer answers without taking anything: it is there. */
+    /* With its window shut the peer answers without taking anything: it is there. What was sent
+     * meanwhile is not held against it once the window is open again. */
     bool shut = conn->snd_wnd == 0 && net_now_ms(net) - conn->heard_ms < HEARD_LATELY_MS;
 
-    if (gives_up(net, conn, tries) && (!shut || (conn->flags & CONN_ORPHAN))) {
+    if (shut && (conn->flags & CONN_ORPHAN) == 0) {
+        if (tries > SHUT_RETRIES)
+            conn->busy->recovery.timeouts = SHUT_RETRIES;
+        conn->busy->stalled_ms = net_now_ms(net) | 1;
+    } else if (gives_up(net, conn, tries)) {
         tcp_abort(net, conn, timeout_error(conn));
         return;
     }
