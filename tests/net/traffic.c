@@ -245,12 +245,21 @@ static bool in_source(struct run *run, struct injection *in, const char *text)
     bool good = run_number(run, text, &last);
     size_t at = run->variant.v6 ? 15 : 3;
 
-    /* 255: a broadcast or multicast source; else another number in the same network. */
-    if (last == 255)
+    /* 255: a broadcast or multicast source; -1: the network's own broadcast address (with IPv6 a
+     * group); else another number in the same network. */
+    if (last == 255 || (last == -1 && run->variant.v6))
         memset(in->segment.from.address, 0xff, at + 1);
     else
         in->segment.from.address[at] = (uint8_t)last;
     return good;
+}
+
+/* To everybody: the broadcast address, or a group that all bits name. */
+static bool in_everybody(struct run *run, struct injection *in, const char *text)
+{
+    memset(in->segment.to.mac, 0xff, sizeof in->segment.to.mac);
+    memset(in->segment.to.address, 0xff, sizeof in->segment.to.address);
+    return true;
 }
 
 static bool in_alt(struct run *run, struct injection *in, const char *text)
@@ -266,14 +275,18 @@ static bool in_blind(struct run *run, struct injection *in, const char *text)
 }
 
 static const struct keyword keywords[] = {
-    {"ack", true, in_ack},         {"win", true, in_win},         {"len", true, in_len},
-    {"urg", true, in_urg},         {"mss", true, in_mss},         {"ws", true, in_ws},
-    {"ts", true, in_ts},           {"echo", true, in_echo},       {"nots", false, in_nots},
-    {"addts", false, in_addts},    {"sackok", false, in_sackok},  {"bare", false, in_bare},
-    {"sack", true, in_sack},       {"raw", true, in_raw},         {"flaw", true, in_flaw},
-    {"offload", true, in_offload}, {"ecn", true, in_ecn},         {"doff", true, in_doff},
-    {"to", true, in_to},           {"timeout", true, in_timeout}, {"alt", false, in_alt},
-    {"blind", false, in_blind},    {"source", true, in_source},
+    {"ack", true, in_ack},        {"win", true, in_win},
+    {"len", true, in_len},        {"urg", true, in_urg},
+    {"mss", true, in_mss},        {"ws", true, in_ws},
+    {"ts", true, in_ts},          {"echo", true, in_echo},
+    {"nots", false, in_nots},     {"addts", false, in_addts},
+    {"sackok", false, in_sackok}, {"bare", false, in_bare},
+    {"sack", true, in_sack},      {"raw", true, in_raw},
+    {"flaw", true, in_flaw},      {"offload", true, in_offload},
+    {"ecn", true, in_ecn},        {"doff", true, in_doff},
+    {"to", true, in_to},          {"timeout", true, in_timeout},
+    {"alt", false, in_alt},       {"blind", false, in_blind},
+    {"source", true, in_source},  {"everybody", false, in_everybody},
 };
 
 static const struct keyword *find_keyword(const char *name)
@@ -620,7 +633,7 @@ bool run_icmp(struct run *run, const struct script_line *line)
     } kinds[] = {
         {"net", 3, 0, 1, 0},       {"host", 3, 1, 1, 3},     {"proto", 3, 2, 4, 1},
         {"port", 3, 3, 1, 4},      {"admin", 3, 13, 1, 1},   {"toobig", 3, 4, 2, 0},
-        {"exceeded", 11, 0, 3, 0}, {"quench", 4, 0, 100, 0},
+        {"exceeded", 11, 0, 3, 0}, {"quench", 4, 0, 100, 0}, {"param", 12, 0, 4, 0},
     };
     struct segment about = {.v6 = run->variant.v6, .flags = FRAME_ACK, .window = 1000};
     struct frame_side router;

@@ -621,6 +621,23 @@ Test(stream_net, serves_unix_sockets_as_well)
 
 /* ---- directives ---- */
 
+/* RFC 9293 section 3.9.2.3, MUST-46. */
+Test(stream_net, no_connection_is_opened_to_many_or_nobody)
+{
+    static const char *const nobodies[] = {"255.255.255.255", "224.0.0.1", "0.0.0.0", "10.9.0.255",
+                                           "ff02::1",         "::"};
+    struct world *world = begin_usual();
+
+    for (unsigned i = 0; i < sizeof nobodies / sizeof *nobodies; i++) {
+        struct net_endpoint to = {.port = PORT};
+
+        cr_assert_eq(net_address_parse(nobodies[i], &to.address), 0, "%s", nobodies[i]);
+        cr_assert_lt(net_connect(world->client, &to, 0, NULL, &world->conn), 0, "%s", nobodies[i]);
+    }
+    cr_assert_eq(atomic_load(&net_counters(world->client)->tx_frames), 0);
+    end(world);
+}
+
 Test(stream_net, refuses_what_cannot_be_an_address)
 {
     static const struct {
