@@ -3,7 +3,6 @@
  * Input: two bytes that choose variant and state, then eight bytes for each operation. */
 #include "tests/fuzz/net_state.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -147,30 +146,6 @@ static void operate(struct run *run, const uint8_t *op)
     }
 }
 
-/* What the stack has sent tells the peer where it stands. */
-static void look(struct run *run)
-{
-    const struct port_frame *sent;
-
-    while ((sent = port_pop(run->host.port)) != NULL) {
-        struct segment segment;
-        char why[FRAME_WHY_MAX];
-        enum frame_kind kind = frame_parse(sent->bytes, sent->len, &segment, why);
-        int64_t end;
-
-        if (kind == FRAME_BAD)
-            abort();
-        if (kind != FRAME_TCP || (segment.flags & FRAME_RST))
-            continue;
-        end = (int32_t)(segment.seq - run->peer->irs) + (int64_t)segment.payload_len +
-              !!(segment.flags & FRAME_FIN);
-        if (end > run->peer->seen)
-            run->peer->seen = end;
-        run->peer->ts_last = segment.ts_value;
-    }
-    net_state_look(run);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct run *run;
@@ -181,7 +156,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (unsigned ops = 0; 2 + (ops + 1) * 8 <= size && ops < OPS_MAX; ops++) {
         operate(run, data + 2 + ops * 8);
         host_poll(&run->host);
-        look(run);
+        net_state_look(run);
     }
     net_state_leave(run);
     return 0;

@@ -10,8 +10,14 @@
 
 /* The first two bytes of an input choose variant and state. */
 struct run *net_state_enter(const uint8_t choice[2]);
-/* Everything that was sent has to be well-formed. */
+/* Everything that was sent has to be well-formed; it tells the peer where it stands. */
 void net_state_look(struct run *run);
+/* The peer's next segment: in order, acknowledging all that it saw, without payload. */
+void net_state_segment(const struct run *run, struct segment *segment);
+/* The state of the peer's flow, enum net_state. */
+int64_t net_state_now(struct run *run);
+/* Ends the run, telling what is wrong. */
+_Noreturn void net_state_stop(const char *what, const char *why);
 /* Time for all timers, then the end; nothing may be left. */
 void net_state_leave(struct run *run);
 

@@ -265,32 +265,48 @@ size_t frame_build_icmp(const struct segment *about, const struct frame_side *fr
     return ether_len + ip_len + len;
 }
 
+/* Where the checksum lies in the header of this protocol; 0: it is not known. */
+static size_t sum_place(unsigned proto, bool v6)
+{
+    if (proto == PROTO_TCP)
+        return 16;
+    return proto == (v6 ? PROTO_ICMP6 : PROTO_ICMP) ? 2 : 0;
+}
+
 void frame_repair(uint8_t *frame, size_t len)
 {
     uint8_t *ip = frame + ETHER_LEN;
-    size_t header_len, upper_len;
+    size_t header_len, upper_len, place;
+    unsigned proto, sum;
+    bool v6;
 
-    if (len < ETHER_LEN + IP6_LEN + TCP_LEN)
+    if (len < ETHER_LEN + IP6_LEN)
         return;
-    if (get16(frame + 12) == ETHERTYPE_IP4 && ip[9] == PROTO_TCP) {
+    v6 = get16(frame + 12) == ETHERTYPE_IP6;
+    if (v6) {
+        header_len = IP6_LEN;
+        proto = ip[6];
+        upper_len = get16(ip + 4);
+        if (upper_len > len - ETHER_LEN - IP6_LEN)
+            return;
+    } else if (get16(frame + 12) == ETHERTYPE_IP4) {
         header_len = (size_t)(ip[0] & 15) * 4;
-        if (header_len < IP4_LEN || get16(ip + 2) > len - ETHER_LEN ||
-            get16(ip + 2) < header_len + TCP_LEN)
+        proto = ip[9];
+        if (header_len < IP4_LEN || get16(ip + 2) > len - ETHER_LEN || get16(ip + 2) < header_len)
             return;
         upper_len = get16(ip + 2) - header_len;
         put16(ip + 10, 0);
         put16(ip + 10, ~sum_add(0, ip, header_len) & 0xffff);
-    } else if (get16(frame + 12) == ETHERTYPE_IP6 && ip[6] == PROTO_TCP) {
-        header_len = IP6_LEN;
-        upper_len = get16(ip + 4);
-        if (upper_len > len - ETHER_LEN - IP6_LEN || upper_len < TCP_LEN)
-            return;
     } else {
         return;
     }
-    put16(ip + header_len + 16, 0);
-    put16(ip + header_len + 16,
-          upper_sum(get16(frame + 12) == ETHERTYPE_IP6, ip, ip + header_len, upper_len, PROTO_TCP));
+    place = sum_place(proto, v6);
+    if (place == 0 || upper_len < place + 2)
+        return;
+    put16(ip + header_len + place, 0);
+    sum = proto == PROTO_ICMP ? ~sum_add(0, ip + header_len, upper_len) & 0xffff
+                              : upper_sum(v6, ip, ip + header_len, upper_len, proto);
+    put16(ip + header_len + place, sum);
 }
 
 static size_t answer_arp(const uint8_t *frame, const uint8_t mac[6], uint8_t *answer)

@@ -96,7 +96,8 @@ size_t frame_build_icmp(const struct segment *about, const struct frame_side *fr
 size_t frame_answer_neighbour(const uint8_t *frame, size_t len, const uint8_t mac[6],
                               uint8_t *answer);
 
-/* Makes the checksums right again of a frame that was changed. */
+/* Makes the checksums right again of a TCP or ICMP frame that was changed; with IPv6 only of one
+ * without extension headers. */
 void frame_repair(uint8_t *frame, size_t len);
 
 /* One line for messages: "SA 0 ack 1 win 100 len 0"; numbers relative to the two bases. */
