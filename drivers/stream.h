@@ -129,7 +129,8 @@ struct stream_driver {
 
     /* Contiguous room of at least len_bytes (<= STREAM_RESERVE_MAX); *room_bytes tells how much
      * there is in all. NULL when memory is short or the connection is gone already (then the caller
-     * closes it). Valid until the next flush, poll, or call on this conn. */
+     * closes it). Valid until the next flush or poll, call on this conn, or reserve or append on
+     * any other: a driver may have room for one connection at a time. */
     char *(*reserve)(struct stream *stream, struct stream_conn *conn, size_t len_bytes,
                      size_t *room_bytes);
     void (*commit)(struct stream *stream, struct stream_conn *conn, size_t len_bytes);

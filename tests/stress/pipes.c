@@ -45,7 +45,8 @@ struct pipe_conn {
     struct pipe *pipe;
     struct pipe_conn *next;
     struct piece *first, *last;
-    char *room; /* reserved */
+    char *room;     /* reserved */
+    bool overtaken; /* another connection has reserved since */
     bool paused, closing, at_once, wants_drained, end_told, broken, closed_told;
     unsigned starve_after, starve;
 };
@@ -56,6 +57,7 @@ struct stream {
     pthread_mutex_t mutex;
     struct pipe *arrived_first, *arrived_last;
     struct pipe_conn *conns;
+    struct pipe_conn *reserved;    /* the only one with room, as in the network stack */
     char *data[STREAM_EVENTS_MAX]; /* of the last poll's events */
     unsigned data_count;
     _Atomic uint64_t tear_seed; /* taken over with the next connection */
@@ -281,6 +283,18 @@ static void drop_room(struct pipe_conn *conn)
     conn->room = NULL;
 }
 
+/* The network stack has room for one connection at a time: who reserves takes it from the others.
+ * Whoever writes there all the same writes to freed memory, and commits in vain. */
+static void take_room(struct stream *stream, struct pipe_conn *conn)
+{
+    if (stream->reserved != NULL && stream->reserved != conn && stream->reserved->room != NULL) {
+        drop_room(stream->reserved);
+        stream->reserved->overtaken = true;
+    }
+    stream->reserved = conn;
+    conn->overtaken = false;
+}
+
 static void put_piece(struct pipe_conn *conn, const char *data, size_t len_bytes,
                       void (*release)(void *), void *arg)
 {
@@ -300,8 +314,8 @@ static char *pipes_reserve(struct stream *stream, struct stream_conn *base, size
 {
     struct pipe_conn *conn = (struct pipe_conn *)base;
 
-    (void)stream;
     drop_room(conn);
+    take_room(stream, conn);
     if (conn->closing || conn->broken || conn->closed_told || len_bytes > STREAM_RESERVE_MAX)
         return NULL;
     if (conn->starve > 0) {
@@ -321,6 +335,10 @@ static void pipes_commit(struct stream *stream, struct stream_conn *base, size_t
     struct pipe_conn *conn = (struct pipe_conn *)base;
 
     (void)stream;
+    if (conn->overtaken) {
+        fputs("pipes: a reply was open while another connection reserved\n", stderr);
+        abort();
+    }
     if (conn->room == NULL || conn->closed_told)
         return;
     char *bytes = need(NULL, len_bytes);
@@ -334,8 +352,8 @@ static int pipes_append(struct stream *stream, struct stream_conn *base, const c
 {
     struct pipe_conn *conn = (struct pipe_conn *)base;
 
-    (void)stream;
     drop_room(conn);
+    take_room(stream, conn);
     if (conn->closing || conn->broken || conn->closed_told)
         return -EPIPE;
     put_piece(conn, data, len_bytes, release, arg);
@@ -533,6 +551,8 @@ static void forget_events(struct stream *stream)
             continue;
         }
         *link = conn->next;
+        if (stream->reserved == conn)
+            stream->reserved = NULL;
         conn_free(conn);
     }
 }

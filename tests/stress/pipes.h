@@ -5,7 +5,9 @@
  *            ones are taken in pieces as a small socket buffer would.
  * Ownership: a pipe belongs to whoever connected until pipe_close or pipe_reset. Received bytes and
  *            reserved room are blocks of their own and freed at the next poll, so that sanitizers
- *            see who holds on to them.
+ *            see who holds on to them. As in the network stack, one connection of a stream has room
+ *            at a time: a reply that is still open when another connection reserves ends the program
+ *            when it is committed.
  * Threading: the stream is its worker's; a pipe is used by one thread. Between workers nothing is
  *            synchronised but by the mails themselves: wake is a relaxed counter and a futex, so
  *            TSan still sees what the mailboxes order and what they do not.
