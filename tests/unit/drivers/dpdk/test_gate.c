@@ -24,6 +24,56 @@ Test(dpdk_gate, closed_gate_lets_nobody_in)
     cr_expect(gate_enter(&gate, &user));
 }
 
+/* A worker polls on while the gate is closed. Were it to set its flag and take it back each time, the
+ * closer would find it set as often as not, and wait for nobody. */
+Test(dpdk_gate, who_polls_a_closed_gate_stays_off_its_flag)
+{
+    static struct gate gate;
+    struct gate_user user;
+
+    gate_init(&gate);
+    cr_assert_eq(gate_add(&gate, &user), 0);
+    cr_assert_eq(gate_close(&gate), 0);
+    /* What nobody writes stays as it is. */
+    atomic_store(&user.inside, true);
+    cr_expect(!gate_enter(&gate, &user));
+    cr_expect(atomic_load(&user.inside), "the flag was written");
+    atomic_store(&user.inside, false);
+    gate_open(&gate);
+    cr_expect(gate_enter(&gate, &user));
+    cr_expect(atomic_load(&user.inside));
+}
+
+Test(dpdk_gate, who_leaves_is_waited_for_no_more)
+{
+    static struct gate gate;
+    struct gate_user users[3];
+
+    gate_init(&gate);
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(gate_add(&gate, &users[i]), 0);
+    cr_assert(gate_enter(&gate, &users[0]));
+    gate_leave_out(&gate, &users[0]); /* the last takes its place, and is still asked */
+    cr_assert(gate_enter(&gate, &users[2]));
+    cr_expect_eq(gate_close(&gate), -ETIMEDOUT);
+    gate_exit(&users[2]);
+    cr_expect_eq(gate_close(&gate), 0);
+    gate_open(&gate);
+    gate_open(&gate);
+    cr_expect(gate_enter(&gate, &users[1]));
+}
+
+Test(dpdk_gate, no_more_users_than_it_has_room_for)
+{
+    static struct gate gate;
+    static struct gate_user users[GATE_USERS_MAX + 1];
+
+    gate_init(&gate);
+    for (int i = 0; i < GATE_USERS_MAX; i++)
+        cr_assert_eq(gate_add(&gate, &users[i]), 0);
+    cr_expect_eq(gate_add(&gate, &users[GATE_USERS_MAX]), -ENOSPC);
+}
+
 Test(dpdk_gate, closing_gives_up_on_a_user_that_stays)
 {
     static struct gate gate;
