@@ -101,6 +101,7 @@ static const struct figure stack_figures[] = {
     FIGURE(cookies_sent),
     FIGURE(cookies_good),
     FIGURE(cookies_bad),
+    FIGURE(cookies_used),
     FIGURE(time_wait_reused),
     FIGURE(rto_fired),
     FIGURE(tlp_sent),

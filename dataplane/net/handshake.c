@@ -258,6 +258,33 @@ static void listen_syn(struct net *net, const struct net_listener *listener,
 
 /* ---- passive: the ACK of a cookie ---------------------------------------------------------- */
 
+/* A cookie would be good again and again as long as it lasts: a late copy of the ACK, or of the
+ * first segment with its request, would open the connection anew once it has ended, and the request
+ * would be executed a second time. So those that were used are remembered until they have expired,
+ * which costs nothing until a handshake is complete. When too many are, the oldest is forgotten. */
+static uint64_t cookie_identity(const struct frame *frame, uint64_t hash)
+{
+    uint64_t numbers = (uint64_t)frame->seq << 32 | frame->ack;
+
+    /* Flow and cookie, both by keys that nobody knows; the product spreads what they differ in. */
+    return hash ^ numbers * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+static bool cookie_was_used(const struct net *net, const struct frame *frame, uint64_t hash)
+{
+    const struct timewait_entry *entry =
+        timewait_find(&net->cookies_used, cookie_identity(frame, hash));
+
+    return entry != NULL && entry->rcv_nxt == frame->seq && entry->snd_nxt == frame->ack;
+}
+
+static void cookie_is_used(struct net *net, const struct frame *frame, uint64_t hash)
+{
+    struct timewait_entry entry = {.rcv_nxt = frame->seq, .snd_nxt = frame->ack};
+
+    timewait_add(&net->cookies_used, cookie_identity(frame, hash), &entry, net->now_us);
+}
+
 /* False: it completes nothing. */
 static bool listen_ack(struct net *net, const struct net_listener *listener, struct packet *packet,
                        const struct frame *frame, uint64_t hash)
@@ -274,6 +301,10 @@ static bool listen_ack(struct net *net, const struct net_listener *listener, str
                           stamped ? options.ts_echo : 0, net->now_us, &cookie)) {
         if (net->isn.cookies_until_us > net->now_us)
             net_count(&net->counters.cookies_bad, 1);
+        return false;
+    }
+    if (cookie_was_used(net, frame, hash)) {
+        net_count(&net->counters.cookies_used, 1);
         return false;
     }
     struct handshake shake = {
@@ -295,10 +326,12 @@ static bool listen_ack(struct net *net, const struct net_listener *listener, str
         shake.rtt_us = (net_now_ms(net) - echo) * 1000 + 1;
     net_count(&net->counters.cookies_good, 1);
     conn = accept(net, frame, hash, listener->id, &shake);
-    if (conn == NULL)
+    if (conn == NULL) {
         packet_release(net->port, packet);
-    else
+    } else {
+        cookie_is_used(net, frame, hash);
         tcp_segment(net, conn, packet, frame);
+    }
     return true;
 }
 

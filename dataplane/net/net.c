@@ -134,6 +134,9 @@ static int init_tables(struct net *net)
         goto no_syncache;
     if ((status = timewait_init(&net->timewait, own->time_wait_max)) < 0)
         goto no_timewait;
+    if ((status = timewait_init(&net->cookies_used, own->time_wait_max)) < 0)
+        goto no_cookies_used;
+    net->cookies_used.lasts_ms = 2 * ISN_COOKIE_PERIOD_S * 1000;
     /* Not written to here: pages are taken as connections are first used. */
     net->conns = malloc((size_t)own->connections_max * sizeof *net->conns);
     net->scratch = malloc(NET_RESERVE_MAX);
@@ -142,6 +145,8 @@ static int init_tables(struct net *net)
     status = -ENOMEM;
     free(net->conns);
     free(net->scratch);
+    timewait_fini(&net->cookies_used);
+no_cookies_used:
     timewait_fini(&net->timewait);
 no_timewait:
     syncache_fini(&net->syncache);
@@ -221,6 +226,7 @@ void net_destroy(struct net *net)
     for (unsigned i = 0; i < net->tx_count; i++)
         packet_release_frame(net->port, net->tx[i]);
     sendpool_fini(&net->sendpool);
+    timewait_fini(&net->cookies_used);
     timewait_fini(&net->timewait);
     syncache_fini(&net->syncache);
     flows_fini(&net->flows);
@@ -504,6 +510,8 @@ static unsigned run_timers(struct net *net)
         tcp_syn_cache_run(net);
     if (net->timewait.used > 0)
         timewait_expire(&net->timewait, net->now_us, TIME_WAIT_A_POLL);
+    if (net->cookies_used.used > 0) /* nobody is woken for it */
+        timewait_expire(&net->cookies_used, net->now_us, TIME_WAIT_A_POLL);
     atomic_store_explicit(&net->counters.half_open, net->syncache.used, memory_order_relaxed);
     atomic_store_explicit(&net->counters.time_wait, net->timewait.used, memory_order_relaxed);
     return count;

@@ -81,6 +81,7 @@ struct net_counters {
     _Atomic uint64_t paws_dropped, bad_acks, resets_received;
     _Atomic uint64_t accepted, connected, closed, aborted, timed_out, refused_full;
     _Atomic uint64_t syns, syn_cache_hits, cookies_sent, cookies_good, cookies_bad;
+    _Atomic uint64_t cookies_used; /* refused: the connection that they made has ended */
     _Atomic uint64_t time_wait_reused, rto_fired, tlp_sent, fast_recoveries, undos, dsacks_sent;
     _Atomic uint64_t icmp_soft, icmp_too_big, icmp_ignored;
     _Atomic uint64_t connections, half_open, time_wait; /* as they are now */

@@ -79,6 +79,7 @@ struct net {
     struct tso tso; /* of the connection whose output runs */
     struct syncache syncache;
     struct timewait timewait;
+    struct timewait cookies_used; /* see handshake.c */
     struct isn isn;
     struct net_link link;
     struct net_icmp icmp;

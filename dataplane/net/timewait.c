@@ -21,7 +21,7 @@ int timewait_init(struct timewait *timewait, uint32_t capacity)
     int error;
 
     assert(capacity > 0 && capacity <= TIMEWAIT_CAPACITY_MAX);
-    *timewait = (struct timewait){.capacity = capacity, .fresh = 1};
+    *timewait = (struct timewait){.capacity = capacity, .fresh = 1, .lasts_ms = TIMEWAIT_MS};
     error = flows_init(&timewait->flows, capacity);
     if (error < 0)
         return error;
@@ -47,7 +47,7 @@ static void ring_append(struct timewait *timewait, struct timewait_entry *entry,
     struct timewait_entry *ring = &timewait->entries[RING];
     uint32_t place = place_of(timewait, entry);
 
-    entry->deadline_ms = (uint32_t)(now_us / 1000) + TIMEWAIT_MS;
+    entry->deadline_ms = (uint32_t)(now_us / 1000) + timewait->lasts_ms;
     entry->next = RING;
     entry->prev = ring->prev;
     timewait->entries[ring->prev].next = place & 0xfffffff;

@@ -4,6 +4,7 @@
  *            6191).
  * Identity:  an entry knows its flow only as the 64-bit keyed hash: nobody without the key can
  *            make two flows meet, and of 2^20 chance pairs one in 2^44 would.
+ *            The same table remembers which SYN cookies were used (handshake.c).
  * Full:      the oldest entry goes (counted as `evicted`): better than a connection that cannot
  *            close.
  * Ownership: entries belong to the table; a pointer holds until the next call that changes it.
@@ -39,6 +40,7 @@ struct timewait {
     struct flows flows;
     uint32_t free, fresh; /* freed entries; the first that was never used */
     uint32_t used, capacity;
+    uint32_t lasts_ms; /* of each entry: TIMEWAIT_MS unless the owner of an empty table says so */
     uint64_t evicted;
 };
 
@@ -47,7 +49,7 @@ struct timewait {
 int timewait_init(struct timewait *timewait, uint32_t capacity);
 void timewait_fini(struct timewait *timewait);
 
-/* Enters a flow that is not there, for TIMEWAIT_MS. `state`: snd_nxt, rcv_nxt, ts_recent and
+/* Enters a flow that is not there, for `lasts_ms`. `state`: snd_nxt, rcv_nxt, ts_recent and
  * flags, the rest is set here. */
 void timewait_add(struct timewait *timewait, uint64_t hash, const struct timewait_entry *state,
                   uint64_t now_us);

@@ -82,6 +82,7 @@ static const struct counter counters[] = {
     COUNTER(cookies_sent),
     COUNTER(cookies_good),
     COUNTER(cookies_bad),
+    COUNTER(cookies_used),
     COUNTER(time_wait_reused),
     COUNTER(rto_fired),
     COUNTER(tlp_sent),

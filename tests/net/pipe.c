@@ -248,22 +248,10 @@ static void close_or_abort(struct pipe_world *world, const struct pipe_case *wan
     }
 }
 
-/* What a copy of a cookie's ACK opens once the first connection is gone: nobody wants it, but the
- * client, whose RST was lost or who has not got ours, may well take part in it. */
-static void refuse_others(struct host *host)
-{
-    for (unsigned i = 1; i < host->conns_count; i++) {
-        if (host->conns[i].conn != NULL)
-            net_close(host->net, host->conns[i].conn, NET_CLOSE_NOW);
-    }
-}
-
 static void run_application(struct pipe_world *world, const struct pipe_case *wanted, unsigned side)
 {
     struct host *host = &world->hosts[side];
 
-    if (side == 0)
-        refuse_others(host);
     if (world->conns[side] == NULL) {
         if (side == 1 || host->conns_count == 0)
             return;
@@ -407,9 +395,8 @@ static bool judge(struct pipe_world *world, const struct pipe_case *wanted)
         return world->aborted || lossy || wanted->cookies ||
                fail(world, "no connection was accepted; the client's error is %d", client->error);
     }
-    /* A reset leaves no TIME-WAIT behind, and a cookie no memory of its use: a copy of its ACK that
-     * comes later opens a second connection, which the client's RST or silence ends. */
-    if (world->hosts[0].conns_count > 1 && !(wanted->cookies && (world->aborted || server->error)))
+    /* A cookie is good once, whatever comes late or twice. */
+    if (world->hosts[0].conns_count > 1)
         return fail(world, "one SYN opened %u connections", world->hosts[0].conns_count);
     for (unsigned side = 0; side < 2; side++) {
         const struct host_conn *conn = world->conns[side];

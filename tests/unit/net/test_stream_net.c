@@ -624,8 +624,8 @@ Test(stream_net, serves_unix_sockets_as_well)
 /* RFC 9293 section 3.9.2.3, MUST-46. */
 Test(stream_net, no_connection_is_opened_to_many_or_nobody)
 {
-    static const char *const nobodies[] = {"255.255.255.255", "224.0.0.1", "0.0.0.0", "10.9.0.255",
-                                           "ff02::1",         "::"};
+    static const char *const nobodies[] = {"255.255.255.255", "224.0.0.1", "0.0.0.0",
+                                           "10.9.0.255",      "ff02::1",   "::"};
     struct world *world = begin_usual();
 
     for (unsigned i = 0; i < sizeof nobodies / sizeof *nobodies; i++) {

@@ -40,6 +40,17 @@ Test(timewait, entries_last_two_segment_lifetimes)
     timewait_fini(&table);
 }
 
+Test(timewait, a_table_may_have_another_time)
+{
+    begin(100);
+    table.lasts_ms = 128000;
+    add(1, 5 * SECOND);
+    cr_assert_eq(timewait_next_us(&table, 6 * SECOND), 133 * SECOND);
+    cr_assert_eq(timewait_expire(&table, 133 * SECOND - 1000, 10), 0);
+    cr_assert_eq(timewait_expire(&table, 133 * SECOND, 10), 1);
+    timewait_fini(&table);
+}
+
 Test(timewait, a_restart_gives_the_full_time)
 {
     begin(100);
