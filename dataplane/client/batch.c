@@ -199,8 +199,8 @@ static bool parse_group(struct worker *worker, struct group *group)
         parsed->end = group->parsed_bytes;
         group->count++;
         look_up(worker, batch, parsed);
-        if (limits.anonymous || command.argv < batch->items ||
-            command.argv >= batch->items + BATCH_ARGUMENTS_MAX)
+        if (limits.anonymous ||
+            (uintptr_t)command.argv - (uintptr_t)batch->items >= sizeof batch->items)
             return false; /* AUTH changes the limits; a huge argument array lives until the next parse */
     }
     return false;

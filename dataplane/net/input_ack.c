@@ -89,7 +89,8 @@ bool tcp_ack_all(struct net *net, struct net_conn *conn, const struct frame *fra
         return false;
     /* What moves SND.UNA tells the window, too. */
     set_window(net, conn, frame);
-    sendqueue_acked(&net->sendpool, &conn->busy->queue, frame->ack);
+    if (!sendqueue_acked_one(&net->sendpool, &conn->busy->queue))
+        sendqueue_acked(&net->sendpool, &conn->busy->queue, frame->ack);
     conn->busy->stalled_ms = 0;
     conn->soft_error = 0;
     conn->probes = 0;

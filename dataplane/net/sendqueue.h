@@ -150,6 +150,24 @@ struct packet *sendqueue_replace(struct sendpool *pool, struct sendqueue *queue,
 /* Drops the segments that lie wholly before `una`. Returns the bytes of payload dropped. */
 uint32_t sendqueue_acked(struct sendpool *pool, struct sendqueue *queue, uint32_t una);
 
+/* The same where all that was sent is acknowledged, for the only segment of it. False: there are
+ * several, or it is no plain one; nothing has changed. */
+static inline bool sendqueue_acked_one(struct sendpool *pool, struct sendqueue *queue)
+{
+    struct packet *segment = queue->head, *unsent = queue->unsent;
+
+    if (segment == NULL || segment->next != unsent || segment->more != NULL ||
+        (segment->state & SEGMENT_FIN) != 0)
+        return false;
+    queue->head = unsent;
+    if (unsent == NULL)
+        queue->tail = NULL;
+    queue->packets--;
+    queue->packet_bytes -= segment->seg_len;
+    packet_release(pool->port, segment);
+    return true;
+}
+
 static inline bool sendqueue_has_unsent(const struct sendqueue *queue)
 {
     return queue->unsent != NULL || queue->piece != NULL;

@@ -330,19 +330,22 @@ static unsigned take_events(struct sn_stream *stream, struct stream_event *event
 
     for (; count < events_max && net_event(stream->net, &event); count++) {
         struct stream_conn *conn = net_conn_stream(event.conn);
+        if (event.kind == NET_BYTES) { /* the other fields are not for these */
+            events[count].kind = STREAM_BYTES;
+            events[count].conn = conn;
+            events[count].data = (const char *)event.data;
+            events[count].len_bytes = event.len_bytes;
+            bytes += event.len_bytes;
+            received++;
+            continue;
+        }
         events[count] = (struct stream_event){.kind = kind_of(event.kind),
                                               .conn = conn,
                                               .listener_id = conn->listener_id,
                                               .error = event.error,
                                               .fd = -1};
-        if (event.kind == NET_BYTES) {
-            events[count].data = (const char *)event.data;
-            events[count].len_bytes = event.len_bytes;
-            bytes += event.len_bytes;
-            received++;
-        } else if (event.kind == NET_ACCEPTED) {
+        if (event.kind == NET_ACCEPTED)
             stream_count(&stream->counters.accepted, 1);
-        }
     }
     stream_count(&stream->counters.rx_bytes, bytes);
     stream_count(&stream->counters.rx_events, received);
