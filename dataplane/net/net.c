@@ -410,6 +410,7 @@ static void prefetch_busy(const struct net_conn *conn)
 
     for (size_t at = 0; at < size; at += 64)
         __builtin_prefetch(from + at);
+    __asm__ volatile(""); /* as in table_prefetch_entry() */
 }
 
 /* Would recent_conn() have found it? From now on it does. */

@@ -372,7 +372,7 @@ struct entry *table_find(const struct table *table, uint64_t hash, struct text k
     return table_locate(table, hash, key, &place) ? table_at(place) : NULL;
 }
 
-void table_prefetch_entry(const struct table *table, uint64_t hash)
+__attribute__((noinline)) void table_prefetch_entry(const struct table *table, uint64_t hash)
 {
     if (table->buckets == NULL)
         return;
@@ -394,6 +394,9 @@ void table_prefetch_entry(const struct table *table, uint64_t hash)
         /* Entries are not aligned to lines: a short one may lie in two. */
         __builtin_prefetch(entry);
         __builtin_prefetch(entry + 40);
+        /* GCC takes a function that only prefetches for one without effect, and link-time
+         * optimisation drops its calls: this is one. */
+        __asm__ volatile("");
     }
 }
 
