@@ -1,13 +1,16 @@
 """Random mutations of valid streams: the server answers as redis does, or at least stays whole."""
 import random
+import threading
 
 from harness.load import Crew
 from harness.oracle import start_oracle
-from harness.resp import Conn, encode
+from harness.resp import Conn, encode, info_fields
 from harness.runner import case
+from harness.server import poll
 from test_protocol import talk
 from watch import Watch
 
+BACKLOG_MAX = 500  # clients
 NAMES = ["a", "b", "{t}1", "{t}2", "key:1", "key:2", ""]
 VALUES = ["0", "1", "-1", "text", "x" * 300, "\r\n", "9223372036854775807", "1e400", "nan", ""]
 # Bytes that mean something to the parser are the likeliest to be put in.
@@ -94,11 +97,20 @@ def test_random_bytes(t):
 def test_mutated_streams_on_many_connections(t):
     """The same, all at once, with connections cut off in the middle."""
     server = t.server
-    with Watch(t, server):
+    with Watch(t, server), server.client() as control:
         crew = Crew(t.seed)
+        lock = threading.Lock()
+
+        def connected():
+            with lock:
+                return int(info_fields(control.must("INFO", "clients"))["connected_clients"])
 
         def attack(crew, rng, _):
             while crew.going():
+                # Commands of those that have left are still to be run. Where the server gets less of
+                # the machine than we do, there would soon be as many such clients as it allows.
+                while crew.going() and connected() > BACKLOG_MAX:
+                    crew.stop.wait(0.001)
                 conns = [Conn(server.address) for _ in range(20)]
                 for conn in conns:
                     stream = b"".join(valid_stream(rng) for _ in range(rng.choice([1, 5, 30])))
@@ -113,5 +125,4 @@ def test_mutated_streams_on_many_connections(t):
         crew.add(attack, 4)
         counts = crew.run(t.seconds(2, 8))
         t.note(f"{counts['connections']} connections")
-        with server.client() as conn:
-            assert conn.must("PING") == b"PONG"
+        poll(lambda: connected() < 50, 30, what="clients gone")
