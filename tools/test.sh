@@ -138,7 +138,7 @@ bits=$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 28)
 if [ "$bits" -gt 28 ] && setarch -R true 2>/dev/null; then plain="setarch -R"; fi
 
 mkdir -p "$logs"
-build 'build release' build gcc -Dtests=true
+build 'build release' build gcc -Dtests=true -Dlto=true
 build 'build asan' build-asan clang -Dsanitizer=address
 build 'build tsan' build-tsan clang -Dsanitizer=thread
 build 'build fuzz' build-fuzz clang -Dfuzzing=true -Dsanitizer=address
