@@ -230,7 +230,7 @@ static void listen_syn(struct net *net, const struct net_listener *listener,
         .mss = mss_of(&options, &frame->flow),
         .vlan = frame->vlan,
         .options = options.present & options_offered(net),
-        .window_scale = options.window_scale,
+        .window_scale = options.present & TCP_OPTION_WINDOW_SCALE ? options.window_scale : 0,
         /* RFC 3168 section 6.1.1: both bits ask for it. */
         .ecn = !net->options.no_ecn && (frame->flags & TCP_ECE) && (frame->flags & TCP_CWR),
         .remote_mac = frame_source_mac(frame),
@@ -552,7 +552,7 @@ static void take_syn(struct net *net, struct net_conn *conn, const struct frame 
         .mss = mss_of(options, &conn->flow),
         .vlan = conn->vlan,
         .options = options->present & options_offered(net),
-        .window_scale = options->window_scale,
+        .window_scale = options->present & TCP_OPTION_WINDOW_SCALE ? options->window_scale : 0,
         .ecn = !net->options.no_ecn && (frame->flags & TCP_ECE) != 0 &&
                ((frame->flags & TCP_CWR) == 0) == answer,
         .syn_lost = (conn->flags & CONN_SYN_LOST) != 0,
@@ -612,7 +612,7 @@ void tcp_syn_sent_segment(struct net *net, struct net_conn *conn, const struct f
                    (shake.options & TCP_OPTION_TIMESTAMPS ? CONN_TIMESTAMPS : 0) |
                    (shake.options & TCP_OPTION_WINDOW_SCALE ? CONN_SCALED : 0) |
                    (shake.ecn ? CONN_ECN : 0);
-    conn->snd_scale = shake.window_scale;
+    conn->snd_scale = conn->flags & CONN_SCALED ? shake.window_scale : 0;
     conn->mss_peer = shake.mss;
     conn->ts_recent = shake.ts_recent;
     conn->ts_recent_ms = net_now_ms(net);

@@ -62,6 +62,8 @@ static const char *check_receive(const struct net_conn *conn, uint32_t *held)
     }
     if (queued != conn->busy->rcv_queued)
         return "rcv_queued is not what waits";
+    if (conn->snd_scale > ((conn->flags & CONN_SCALED) != 0 ? TCP_WINDOW_SCALE_MAX : 0))
+        return "a window scale that nobody agreed on";
     if (seq_after(conn->rcv_acked, conn->rcv_nxt))
         return "more was acknowledged than received";
     if (seq_before(conn->rcv_edge, conn->rcv_nxt))
