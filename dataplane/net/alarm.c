@@ -9,7 +9,6 @@ enum {
     SYN_RETRIES_MAX = 7,    /* RFC 9293 section 3.8.3: at least three minutes; 1 s doubled */
     ORPHAN_RETRIES_MAX = 8, /* for a connection that nobody owns any more */
     KEEPALIVE_PROBES = 3,   /* without an answer */
-    BLACK_HOLE_RETRIES = 3, /* then packets may be too large for the path (RFC 4821) */
     SHUT_RETRIES = 8,       /* count of those that found the peer's window shut, at most */
     PERSIST_BACKOFF_MAX = 16,
     HEARD_LATELY_MS = 130000, /* more than the longest time between two resends or probes */
@@ -166,9 +165,7 @@ static void timed_out(struct net *net, struct net_conn *conn)
         tcp_abort(net, conn, timeout_error(conn));
         return;
     }
-    if (tries == BLACK_HOLE_RETRIES && conn->busy->queue.head != NULL &&
-        segment_payload(conn->busy->queue.head) > 512)
-        tcp_path_mtu(net, conn, 0);
+    tcp_path_silent(net, conn, tries);
     conn_dirty(net, conn);
 }
 
@@ -248,7 +245,7 @@ void tcp_alarm_run(struct net *net, struct net_conn *conn)
 {
     if (conn->busy == NULL) {
         /* What it was armed for is done with; nothing is left but to be idle too long. */
-        if (!is_due(net, conn->idle_ms)) {
+        if (!is_due(net, conn->idle_ms) && !tcp_path_is_due(net, conn)) {
             uint64_t next = TIMERS_NEVER;
 
             earlier(net, &next, conn->idle_ms);
@@ -258,6 +255,8 @@ void tcp_alarm_run(struct net *net, struct net_conn *conn)
         }
         rest_end(net, conn);
     }
+    if (tcp_path_is_due(net, conn))
+        tcp_path_try(net, conn);
     if (is_due(net, conn->busy->ack_ms))
         acks_due(net, conn);
     if (is_due(net, conn->busy->wait_ms)) {

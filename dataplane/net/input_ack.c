@@ -3,11 +3,6 @@
 
 #include "dataplane/net/net_inside.h"
 
-enum {
-    PATH_MTU_FLOOR_V4 = 552, /* TCP.md and RFC 1191 with a guard against forgeries */
-    PATH_MTU_FLOOR_V6 = 1280,
-};
-
 static void set_window(struct net *net, struct net_conn *conn, const struct frame *frame)
 {
     uint32_t window = (uint32_t)frame->window << conn->snd_scale;
@@ -143,23 +138,4 @@ bool tcp_ack_segment(struct net *net, struct net_conn *conn, const struct frame 
     if (recovery->reorder_deadline_us != 0)
         tcp_alarm(net, conn);
     return true;
-}
-
-void tcp_path_mtu(struct net *net, struct net_conn *conn, uint16_t mtu)
-{
-    uint16_t least = net_address_is_v4(&conn->flow.local) ? PATH_MTU_FLOOR_V4 : PATH_MTU_FLOOR_V6;
-
-    if (mtu < least)
-        mtu = least;
-    if (mtu >= conn->path_mtu)
-        return;
-    conn->path_mtu = mtu;
-    uint16_t mss = tcp_mss(conn);
-    if (mss >= conn->mss)
-        return;
-    conn->mss = mss;
-    if (conn->state < NET_STATE_ESTABLISHED)
-        return;
-    recovery_too_big(&conn->busy->recovery, conn->busy->queue.head, mss);
-    conn_dirty(net, conn);
 }

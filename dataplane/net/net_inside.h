@@ -239,8 +239,15 @@ bool tcp_ack_segment(struct net *net, struct net_conn *conn, const struct frame 
 /* The same for a segment of an established connection, without SACK blocks, ECE and FIN, that
  * acknowledges all that is out. False: nothing has changed; it goes the other way. */
 bool tcp_ack_all(struct net *net, struct net_conn *conn, const struct frame *frame);
-/* The path takes packets of at most so many bytes. */
+/* ---- path.c: what the path takes; for connections that are awake ---- */
+/* Packets of at most so many bytes, as a router says. */
 void tcp_path_mtu(struct net *net, struct net_conn *conn, uint16_t mtu);
+/* The retransmission timer has run out for the `tries`th time in a row. */
+void tcp_path_silent(struct net *net, struct net_conn *conn, unsigned tries);
+/* Whether tcp_path_try has something to do; this also for a connection that rests. */
+bool tcp_path_is_due(const struct net *net, const struct net_conn *conn);
+/* Some time after path_mtu fell: larger packets may go by now. */
+void tcp_path_try(struct net *net, struct net_conn *conn);
 
 /* ---- handshake.c; those with a packet take its reference ---- */
 

@@ -671,6 +671,17 @@ void recovery_too_big(struct recovery *recovery, struct packet *queue, uint32_t 
     recovery->probe_deadline_us = 0;
 }
 
+void recovery_larger(struct recovery *recovery, uint32_t mss)
+{
+    struct congestion *congestion = &recovery->congestion;
+
+    congestion->mss = mss;
+    if (congestion->cwnd < mss)
+        congestion->cwnd = mss;
+    if (congestion->ssthresh < 2 * mss)
+        congestion->ssthresh = 2 * mss;
+}
+
 void recovery_split(struct recovery *recovery, struct packet *first, struct packet *second)
 {
     assert((first->state & RECOVERY_SACKED) == 0);

@@ -248,6 +248,8 @@ void recovery_restore(struct recovery *recovery, const struct congestion_ops *op
 /* Packets now carry at most `mss` bytes (PMTU, RFC 1191 and 8201); those in flight that are longer
  * count as lost, which is no sign of congestion. The caller splits them before sending again. */
 void recovery_too_big(struct recovery *recovery, struct packet *queue, uint32_t mss);
+/* From now on packets may carry `mss` bytes, more than before. */
+void recovery_larger(struct recovery *recovery, uint32_t mss);
 /* `first` was cut: `second` follows it in the queue and both have their seq and seg_len. Not while
  * `first` is SACKED. */
 void recovery_split(struct recovery *recovery, struct packet *first, struct packet *second);

@@ -23,6 +23,13 @@
 #include "drivers/packet.h"
 #include "drivers/stream.h"
 
+/* Where path_mtu comes from. */
+enum path_knowledge {
+    PATH_TOLD,     /* the interface, or a router */
+    PATH_GUESSED,  /* large segments found no answer */
+    PATH_ON_TRIAL, /* such a guess has been dropped: the next silence has it back at once */
+};
+
 enum conn_flag {
     CONN_DIRTY = 1 << 0,     /* on the stack's list of that name */
     CONN_READY = 1 << 1,     /* the same */
@@ -117,9 +124,11 @@ struct net_conn {
     uint16_t mss_peer; /* as it said */
     uint16_t path_mtu;
     uint16_t challenge_second; /* RFC 5961 section 7, for each connection by itself */
+    uint16_t path_s; /* since when path_mtu is what it is, by the clock's seconds; 0: no matter */
     uint16_t retransmits;
     uint8_t challenges;
     uint8_t soft_error, error; /* errno */
+    uint8_t path;              /* enum path_knowledge */
     union {
         struct recovery_rest rest;  /* while it has no `busy` */
         struct net_conn *free_next; /* while it is no connection at all */
