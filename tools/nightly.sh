@@ -143,10 +143,11 @@ timed pipe build 8 build/tests/net/run_pipe -s "$first"
 timed pipe-asan build-asan 6 build-asan/tests/net/run_pipe -s $((first + 900000))
 timed soak build 8 build/tests/net/run_soak -H 24 -s "$first"
 timed soak-asan build-asan 6 build-asan/tests/net/run_soak -H 24 -s $((first + 500000))
-for source in tests/fuzz/fuzz_*.c; do
+targets=(tests/fuzz/fuzz_*.c)
+for source in "${targets[@]}"; do
     target=${source##*/fuzz_}
     target=${target%.c}
-    seconds=$(($(part 34) / 12 + 1))
+    seconds=$(($(part 32) / ${#targets[@]} + 1))
     corpus=()
     [ -d "tests/fuzz/corpus/$target" ] && corpus=("$root/tests/fuzz/corpus/$target")
     [[ $wanted != *" fuzz "* ]] || wanted="$wanted fuzz-$target "
@@ -155,7 +156,8 @@ for source in tests/fuzz/fuzz_*.c; do
         -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 "${corpus[@]}"
 done
 again stress build-tsan 12 meson test -C build-tsan --no-rebuild --print-errorlogs --suite stress
-again differential build 14 $python tests/differential/run.py --server build/polluxd --seed @
+again integration build 6 $python tests/integration/run.py --server build/polluxd
+again differential build 10 $python tests/differential/run.py --server build/polluxd --seed @
 again hostile build 6 $python tests/hostile/run.py --server build/polluxd
 again interop build 6 $python tests/interop/run.py --server build/polluxd
 once kills build 7200 $python tests/interop/kills.py --server build/polluxd --kills 30

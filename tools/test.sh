@@ -159,7 +159,7 @@ meson_suites 'net release' build net
 meson_suites 'net asan' build-asan net
 meson_suites 'stress tsan' build-tsan stress
 meson_suites 'fuzz smoke' build-fuzz fuzz-smoke
-program 'integration' build tests/integration/run.py --retry
+program 'integration' build tests/integration/run.py --quick --retry
 program 'differential selftest' build tests/differential/selftest.py
 program 'differential' build tests/differential/run.py
 program 'hostile' build tests/hostile/run.py --retry
