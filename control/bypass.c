@@ -222,6 +222,17 @@ void bypass_give_queues(const struct bypass *bypass, struct node *node)
 }
 
 /* Workers that got no queue, and what would give them one. */
+static void log_queues_left(const struct dpdk_port_info *info, struct log *log)
+{
+    if (info->queues_left == 0)
+        return;
+    log_write(log, LOG_LEVEL_WARNING,
+              "Port %s drives %u of its interface's %u queues: flows that come by the others reach "
+              "the kernel and are served by nobody (ethtool -L INTERFACE combined %u, or more "
+              "workers)",
+              info->name, info->queues, info->queues + info->queues_left, info->queues);
+}
+
 static void log_workers_without(const struct config *config, const struct dpdk_port_info *info,
                                 struct log *log)
 {
@@ -257,6 +268,7 @@ void bypass_log(const struct bypass *bypass, const struct config *config, struct
               info.tso.v4 || info.tso.v6 ? ", cuts segments" : "", link.up ? "up" : "down",
               addresses);
     log_workers_without(config, &info, log);
+    log_queues_left(&info, log);
     if (bypass->kernel.path != NULL)
         log_write(log, LOG_LEVEL_NOTICE,
                   "Interface %s takes to the kernel what is not for the workers",

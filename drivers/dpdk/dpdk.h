@@ -116,6 +116,7 @@ struct dpdk_port_info {
     uint8_t mac[6];
     uint16_t mtu;
     unsigned queues;
+    unsigned queues_left;         /* of its interface, which stay the kernel's */
     unsigned numa_node;           /* of its packets */
     uint32_t offloads;            /* PACKET_TX_* the device does */
     struct packet_tso_limits tso; /* what it cuts; a queue may have given up on it since */

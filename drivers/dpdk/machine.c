@@ -250,19 +250,26 @@ static int check_memif(const struct dpdk_spec *spec, char *error)
     return 0;
 }
 
-/* Those that net_af_xdp would count: combined ones; one where the driver names none. */
-static unsigned interface_queues(const char *name)
+/* All zero where the driver names none. */
+static struct ethtool_channels channels_of(const char *name)
 {
     struct ethtool_channels channels = {.cmd = ETHTOOL_GCHANNELS};
     struct ifreq request = {.ifr_data = (char *)&channels};
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), result;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), result = -1;
 
-    if (fd < 0)
-        return 1;
     snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
-    result = ioctl(fd, SIOCETHTOOL, &request);
-    close(fd);
-    return result == 0 && channels.combined_count > 0 ? channels.combined_count : 1;
+    if (fd >= 0) {
+        result = ioctl(fd, SIOCETHTOOL, &request);
+        close(fd);
+    }
+    return result == 0 ? channels : (struct ethtool_channels){0};
+}
+
+/* The interface that net_af_xdp is to use. False: it is another driver's port. */
+static bool xdp_interface(const struct dpdk_spec *spec, char name[IFNAMSIZ])
+{
+    return strcmp(spec->driver, "net_af_xdp") == 0 &&
+           dpdk_spec_value(spec, "iface", name, IFNAMSIZ);
 }
 
 unsigned machine_queues(const struct dpdk_spec *spec, unsigned wanted)
@@ -270,14 +277,30 @@ unsigned machine_queues(const struct dpdk_spec *spec, unsigned wanted)
     char name[IFNAMSIZ], first[16] = "0";
     unsigned queues, start;
 
-    if (strcmp(spec->driver, "net_af_xdp") != 0 ||
-        !dpdk_spec_value(spec, "iface", name, sizeof(name)))
+    if (!xdp_interface(spec, name))
         return wanted;
     dpdk_spec_value(spec, "start_queue", first, sizeof(first));
     start = (unsigned)strtoul(first, NULL, 10);
-    queues = interface_queues(name);
+    queues = channels_of(name).combined_count; /* net_af_xdp counts no others */
     queues = queues > start ? queues - start : 1;
     return queues < wanted ? queues : wanted;
+}
+
+unsigned machine_queues_left(const struct dpdk_spec *spec, unsigned driven)
+{
+    char name[IFNAMSIZ], first[16] = "0";
+
+    if (!xdp_interface(spec, name))
+        return 0;
+    dpdk_spec_value(spec, "start_queue", first, sizeof(first));
+    if (strtoul(first, NULL, 10) != 0)
+        return 0;
+    struct ethtool_channels channels = channels_of(name);
+    unsigned receive = channels.combined_count; /* some drivers tell the same ones as both */
+
+    if (channels.rx_count > receive)
+        receive = channels.rx_count;
+    return receive > driven ? receive - driven : 0;
 }
 
 const char *dpdk_queues_remedy(const char *driver)

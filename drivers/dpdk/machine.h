@@ -25,6 +25,10 @@ int machine_check(const char *root, const struct dpdk_spec *spec, char *error);
 /* How many of `wanted` queue pairs a port can have, as far as the machine tells before it is open:
  * net_af_xdp refuses to start with more than its interface has. At least 1. */
 unsigned machine_queues(const struct dpdk_spec *spec, unsigned wanted);
+/* How many receive queues of a kernel's interface stay the kernel's if net_af_xdp drives `driven` of
+ * them: the flows that come by those are served by nobody. 0 where a start_queue beyond
+ * the first tells that it is meant so. */
+unsigned machine_queues_left(const struct dpdk_spec *spec, unsigned driven);
 
 bool machine_is_bifurcated(const char *root, const struct dpdk_spec *spec);
 

@@ -407,6 +407,7 @@ static void describe(struct dpdk_port *port, const struct rte_eth_dev_info *info
     snprintf(port->info.name, sizeof(port->info.name), "%s", port->spec.name);
     snprintf(port->info.driver, sizeof(port->info.driver), "%s", info->driver_name);
     port->info.queues = port->queue_count;
+    port->info.queues_left = machine_queues_left(&port->spec, port->queue_count);
     port->info.numa_node = node > 0 ? (unsigned)node : 0;
     port->info.hugepages = port->dpdk->hugepages;
     port->info.pool_packets = port->dpdk->packets_per_queue;

@@ -130,6 +130,13 @@ def info_and_the_log_say_it(network):
     equal("set workers 1, or more queues: " in lines[0], True, lines[0])
 
 
+def the_log_tells_what_is_left_to_the_kernel(network):
+    text = network.polluxd.text()
+    lines = [line for line in text.splitlines() if "reach the kernel and are served by nobody" in line]
+    equal(len(lines), 1, f"lines that say so, of\n{text}")
+    equal(f"drives 1 of its interface's {XDP_QUEUES} queues" in lines[0], True, lines[0])
+
+
 def a_closed_port_is_refused_once(network):
     """Strays go round the workers, if they are passed on at all, and one answers."""
     with network.client.socket(socket.AF_INET) as sock:
@@ -269,7 +276,7 @@ def tell_the_queues(network):
 def before(name):
     def prepare(network):
         network.kernel = name.endswith("_kernel")
-        network.workers = XDP_QUEUES if name == "af_xdp_each" else 3
+        network.workers = {"af_xdp_each": XDP_QUEUES, "af_xdp_left": 1}.get(name, 3)
         if name == "af_packet":  # a veth pair has one queue for AF_XDP anyway
             network.port_spec = lambda: "net_af_packet0,iface=s0,qpairs=1"
         if network.queues > 1:
@@ -287,13 +294,17 @@ def setups(arguments):
         if name == "memif":
             yield Setup(name, lambda _: (over_memif(1), over_memif(2)))
             continue
-        each = "_each" in name
-        yield Setup(name, lambda _, each=each: CASES_EACH if each else CASES,
-                    driver=name.partition("_each")[0], options=options, before=before(name),
-                    queues=XDP_QUEUES if name == "af_xdp_each" else 1)
+        driver = name.partition("_each")[0]
+        cases = CASES_EACH if "_each" in name else CASES
+        if name == "af_xdp_left":
+            driver, cases = "af_xdp", (the_log_tells_what_is_left_to_the_kernel,)
+        yield Setup(name, lambda _, cases=cases: cases,
+                    driver=driver, options=options, before=before(name),
+                    queues=XDP_QUEUES if name in ("af_xdp_each", "af_xdp_left") else 1)
 
 
 if __name__ == "__main__":
     sys.exit(main(__doc__, setups,
-                  by_driver("af_packet,af_xdp,af_packet_each,af_packet_each_kernel,af_xdp_each,memif"),
+                  by_driver("af_packet,af_xdp,af_packet_each,af_packet_each_kernel,af_xdp_each,"
+                            "af_xdp_left,memif"),
                   ("--load", {"type": os.path.abspath, "help": "pollux-bench (beside polluxd)"})))
