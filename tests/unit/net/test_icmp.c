@@ -112,7 +112,8 @@ Test(icmp, says_nothing_to_who_is_nobody_or_to_everybody)
     cr_assert_null(ping(&world, "10.9.0.2", "10.9.0.1", everyone, 8, 8, 1));
     cr_assert_null(ping(&world, "10.9.0.1", "10.9.0.1", our_mac, 8, 8, 1));
     cr_assert_null(ping(&world, "10.9.0.2", "10.9.0.1", our_mac, 0, 8, 1)); /* a reply */
-    cr_assert_eq(world.icmp.counters.ignored, 4);
+    cr_assert_null(ping(&world, "10.9.0.255", "10.9.0.1", our_mac, 8, 8, 1));
+    cr_assert_eq(world.icmp.counters.ignored, 5);
     cr_assert_eq(world.port.live, 0);
 }
 
