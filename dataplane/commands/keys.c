@@ -303,8 +303,7 @@ void cmd_object_idletime(struct call *call)
 
     if (!object_key(call, &key))
         return;
-    uint32_t now_s = (uint32_t)(call->now_unix_ms / 1000) & 0xffffff;
-    reply_integer(call->reply, (now_s - entry_access(key.entry)) & 0xffffff);
+    reply_integer(call->reply, entry_idle_seconds(key.entry, call->now_unix_ms));
 }
 
 void cmd_object_freq(struct call *call)

@@ -92,6 +92,13 @@ uint32_t entry_access(const struct entry *entry)
            (uint32_t)entry->access[2] << 16;
 }
 
+uint32_t entry_idle_seconds(const struct entry *entry, int64_t now_unix_ms)
+{
+    uint32_t idle = ((uint32_t)(now_unix_ms / 1000) - entry_access(entry)) & 0xffffff;
+
+    return idle <= 0xffffff / 2 ? idle : 0;
+}
+
 void entry_set_access(struct entry *entry, uint32_t access)
 {
     entry->access[0] = (uint8_t)access;

@@ -157,6 +157,9 @@ bool text_to_integer(struct text text, int64_t *value);
 size_t integer_to_text(int64_t value, char number[24]);
 
 uint32_t entry_access(const struct entry *entry); /* 24 bits */
+/* Seconds since its last access. 0 also where that lies ahead: workers' clocks differ by what their
+ * turns last. */
+uint32_t entry_idle_seconds(const struct entry *entry, int64_t now_unix_ms);
 void entry_set_access(struct entry *entry, uint32_t access);
 
 #endif

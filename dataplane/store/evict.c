@@ -13,7 +13,6 @@ enum {
     EVICT_EMPTY_ROUNDS_MAX =
         4, /* in a row without a candidate, before the worker is taken to have none */
     EVICT_HELD_MS = 100,
-    EVICT_ACCESS_MASK = 0xffffff,
 };
 
 struct candidate {
@@ -150,7 +149,6 @@ static int32_t some_slot(struct worker *worker, const struct keyspace *keyspace)
 /* false: no slot of this worker has keys there. */
 static bool sample(struct worker *worker, uint32_t db, const struct keyspace *keyspace)
 {
-    uint32_t now = (uint32_t)(worker->now_unix_ms / 1000) & EVICT_ACCESS_MASK;
     int32_t slot = some_slot(worker, keyspace);
 
     if (slot < 0)
@@ -162,7 +160,7 @@ static bool sample(struct worker *worker, uint32_t db, const struct keyspace *ke
     uint32_t access = entry_access(entry);
     pool_insert(worker->evict,
                 (struct candidate){.hash = table_hash(worker->node->hash_seed, entry_key(entry)),
-                                   .idle_seconds = (now - access) & EVICT_ACCESS_MASK,
+                                   .idle_seconds = entry_idle_seconds(entry, worker->now_unix_ms),
                                    .access = access,
                                    .db = (uint16_t)db,
                                    .slot = (uint16_t)slot});

@@ -169,6 +169,31 @@ Test(evict, lru_keeps_within_the_limit_and_keeps_what_is_used)
         cr_assert_gt(count_get(&f->node->workers[i]->stats.evicted_keys), COLD / 8);
 }
 
+/* Another worker's clock may be ahead of the evicting one's. */
+Test(evict, what_was_used_a_second_from_now_is_not_what_is_unused)
+{
+    enum { AHEAD = 2000, OLD = 2000 };
+
+    begin(1);
+    for (int i = 0; i < OLD; i++)
+        write_key("old", i);
+    fixture_sleep(f, 5000);
+    for (int i = 0; i < AHEAD; i++)
+        write_key("ahead", i);
+    fixture_sleep(f, -1000);
+    limit_to(0, CONFIG_POLICY_ALLKEYS_LRU);
+    for (int i = 0; i < OLD / 2; i++)
+        write_key("more", i);
+    int ahead = 0, old = 0;
+    for (int i = 0; i < AHEAD; i++)
+        ahead += is_there("ahead", i);
+    for (int i = 0; i < OLD; i++)
+        old += is_there("old", i);
+    cr_assert_gt(evicted(), OLD / 4);
+    cr_assert_lt(old, OLD * 3 / 4, "%d of the old left", old);
+    cr_assert_gt(ahead, AHEAD * 95 / 100, "%d of those used last left", ahead);
+}
+
 Test(evict, what_goes_is_in_the_journal)
 {
     begin(1);
