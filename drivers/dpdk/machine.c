@@ -265,22 +265,26 @@ static struct ethtool_channels channels_of(const char *name)
     return result == 0 ? channels : (struct ethtool_channels){0};
 }
 
-/* The interface that net_af_xdp is to use. False: it is another driver's port. */
-static bool xdp_interface(const struct dpdk_spec *spec, char name[IFNAMSIZ])
+/* The interface that net_af_xdp is to use, and its first queue of it. False: it is another driver's
+ * port. */
+static bool xdp_interface(const struct dpdk_spec *spec, char name[IFNAMSIZ], unsigned *start)
 {
-    return strcmp(spec->driver, "net_af_xdp") == 0 &&
-           dpdk_spec_value(spec, "iface", name, IFNAMSIZ);
+    char first[16] = "0";
+
+    if (strcmp(spec->driver, "net_af_xdp") != 0 || !dpdk_spec_value(spec, "iface", name, IFNAMSIZ))
+        return false;
+    dpdk_spec_value(spec, "start_queue", first, sizeof(first));
+    *start = (unsigned)strtoul(first, NULL, 10);
+    return true;
 }
 
 unsigned machine_queues(const struct dpdk_spec *spec, unsigned wanted)
 {
-    char name[IFNAMSIZ], first[16] = "0";
+    char name[IFNAMSIZ];
     unsigned queues, start;
 
-    if (!xdp_interface(spec, name))
+    if (!xdp_interface(spec, name, &start))
         return wanted;
-    dpdk_spec_value(spec, "start_queue", first, sizeof(first));
-    start = (unsigned)strtoul(first, NULL, 10);
     queues = channels_of(name).combined_count; /* net_af_xdp counts no others */
     queues = queues > start ? queues - start : 1;
     return queues < wanted ? queues : wanted;
@@ -288,18 +292,15 @@ unsigned machine_queues(const struct dpdk_spec *spec, unsigned wanted)
 
 unsigned machine_queues_left(const struct dpdk_spec *spec, unsigned driven)
 {
-    char name[IFNAMSIZ], first[16] = "0";
+    char name[IFNAMSIZ];
+    unsigned receive, start;
 
-    if (!xdp_interface(spec, name))
-        return 0;
-    dpdk_spec_value(spec, "start_queue", first, sizeof(first));
-    if (strtoul(first, NULL, 10) != 0)
+    if (!xdp_interface(spec, name, &start) || start != 0)
         return 0;
     struct ethtool_channels channels = channels_of(name);
-    unsigned receive = channels.combined_count; /* some drivers tell the same ones as both */
-
-    if (channels.rx_count > receive)
-        receive = channels.rx_count;
+    /* Some drivers tell the same ones as both. */
+    receive =
+        channels.rx_count > channels.combined_count ? channels.rx_count : channels.combined_count;
     return receive > driven ? receive - driven : 0;
 }
 
