@@ -221,7 +221,7 @@ void bypass_give_queues(const struct bypass *bypass, struct node *node)
     }
 }
 
-/* Workers that got no queue, and what would give them one. */
+/* Queues that nobody drives. */
 static void log_queues_left(const struct dpdk_port_info *info, struct log *log)
 {
     if (info->queues_left == 0)
@@ -233,6 +233,7 @@ static void log_queues_left(const struct dpdk_port_info *info, struct log *log)
               info->name, info->queues, info->queues + info->queues_left, info->queues);
 }
 
+/* Workers that got no queue, and what would give them one. */
 static void log_workers_without(const struct config *config, const struct dpdk_port_info *info,
                                 struct log *log)
 {
