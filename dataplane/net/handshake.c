@@ -230,7 +230,7 @@ static void listen_syn(struct net *net, const struct net_listener *listener,
         .mss = mss_of(&options, &frame->flow),
         .vlan = frame->vlan,
         .options = options.present & options_offered(net),
-        .window_scale = options.present & TCP_OPTION_WINDOW_SCALE ? options.window_scale : 0,
+        .window_scale = options.window_scale,
         /* RFC 3168 section 6.1.1: both bits ask for it. */
         .ecn = !net->options.no_ecn && (frame->flags & TCP_ECE) && (frame->flags & TCP_CWR),
         .remote_mac = frame_source_mac(frame),
@@ -552,7 +552,7 @@ static void take_syn(struct net *net, struct net_conn *conn, const struct frame 
         .mss = mss_of(options, &conn->flow),
         .vlan = conn->vlan,
         .options = options->present & options_offered(net),
-        .window_scale = options->present & TCP_OPTION_WINDOW_SCALE ? options->window_scale : 0,
+        .window_scale = options->window_scale,
         .ecn = !net->options.no_ecn && (frame->flags & TCP_ECE) != 0 &&
                ((frame->flags & TCP_CWR) == 0) == answer,
         .syn_lost = (conn->flags & CONN_SYN_LOST) != 0,

@@ -110,6 +110,7 @@ bool tcp_options_parse(const uint8_t *bytes, unsigned len, bool syn, struct tcp_
 
     assert(len <= TCP_OPTIONS_MAX);
     options->present = 0;
+    options->window_scale = 0;
     options->sack_count = 0;
     while (at < len && bytes[at] != KIND_END) {
         unsigned option_len;

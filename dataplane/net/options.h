@@ -35,8 +35,8 @@ struct tcp_sack {
 };
 
 struct tcp_options {
-    uint8_t present; /* TCP_OPTION_*; a field whose bit is not set means nothing */
-    uint8_t window_scale;
+    uint8_t present;      /* TCP_OPTION_*; a field whose bit is not set means nothing */
+    uint8_t window_scale; /* this one always: 0 without the option (RFC 7323 section 2.2) */
     uint8_t sack_count;
     uint16_t mss; /* as sent: 0 is possible */
     uint32_t ts_value, ts_echo;
