@@ -37,8 +37,7 @@ static bool may_answer(const struct net_icmp *icmp, const struct frame *frame)
 {
     return (frame_destination_mac(frame)[0] & 1) == 0 &&
            net_link_is_ours(icmp->link, &frame->flow.local) &&
-           net_address_is_unicast(&frame->flow.remote) &&
-           !net_link_is_broadcast(icmp->link, &frame->flow.remote) &&
+           net_link_may_be_host(icmp->link, &frame->flow.remote) &&
            !net_link_is_ours(icmp->link, &frame->flow.remote);
 }
 

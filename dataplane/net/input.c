@@ -69,8 +69,7 @@ static void tcp_stray(struct net *net, struct packet *packet, const struct frame
         foreign(net, packet);
         return;
     }
-    if (!net_address_is_unicast(&frame->flow.remote) ||
-        net_link_is_broadcast(&net->link, &frame->flow.remote)) {
+    if (!net_link_may_be_host(&net->link, &frame->flow.remote)) {
         drop(net, packet, &net->counters.rx_not_ours);
         return;
     }

@@ -75,12 +75,14 @@ bool net_link_is_ours(const struct net_link *link, const struct net_address *add
     return false;
 }
 
-bool net_link_is_broadcast(const struct net_link *link, const struct net_address *address)
+bool net_link_may_be_host(const struct net_link *link, const struct net_address *address)
 {
+    if (!net_address_is_unicast(address))
+        return false;
     for (unsigned i = 0; i < link->address_count; i++)
         if (net_address_is_broadcast(address, &link->addresses[i]))
-            return true;
-    return false;
+            return false;
+    return true;
 }
 
 const struct net_address *net_link_source(const struct net_link *link, const struct net_address *to)

@@ -96,8 +96,9 @@ struct net_link {
 int net_link_init(struct net_link *link, const struct net_link_options *options);
 
 bool net_link_is_ours(const struct net_link *link, const struct net_address *address);
-/* The directed broadcast of one of our networks, or such a network's own address. */
-bool net_link_is_broadcast(const struct net_link *link, const struct net_address *address);
+/* A single host's, as far as the address shows: no group's, not everybody's, and neither the directed
+ * broadcast nor the own address of one of our networks. */
+bool net_link_may_be_host(const struct net_link *link, const struct net_address *address);
 /* Ours and of the same family as `to`, best with `to` in its network; NULL: none. */
 const struct net_address *net_link_source(const struct net_link *link,
                                           const struct net_address *to);

@@ -317,8 +317,7 @@ int net_connect_from(struct net *net, const struct net_address *from, const stru
     uint64_t hash;
     int status;
 
-    if (to->port == 0 || !net_address_is_unicast(&to->address) ||
-        net_link_is_broadcast(&net->link, &to->address))
+    if (to->port == 0 || !net_link_may_be_host(&net->link, &to->address))
         return -EINVAL;
     if (local == NULL || (from != NULL && !may_connect_from(net, from, to)))
         return -EADDRNOTAVAIL;
