@@ -2,9 +2,12 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "tests/net/chance.h"
 
 enum {
     POLLS_MAX = 300,        /* polls at one time: more means that the stack never comes to rest */
@@ -40,15 +43,11 @@ static uint64_t clock_us(void *arg)
     return ((struct host *)arg)->now_us;
 }
 
-/* splitmix64 */
 static uint64_t next_random(void *arg)
 {
     struct host *host = arg;
-    uint64_t z = host->random_state += 0x9e3779b97f4a7c15u;
 
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
+    return chance_next(&host->random_state);
 }
 
 void host_side(unsigned number, bool v6, uint16_t port, struct frame_side *side)
@@ -292,22 +291,36 @@ static void unpin(void *arg)
     free(pin);
 }
 
+uint8_t *host_pin_memory(struct host *host, size_t len)
+{
+    struct pin *pin = malloc(sizeof *pin + len);
+
+    if (pin == NULL)
+        return NULL;
+    pin->host = host;
+    host->pins++;
+    return pin->bytes;
+}
+
+bool host_pin_append(struct host *host, struct net_conn *conn, uint8_t *bytes, size_t len)
+{
+    struct pin *pin = (struct pin *)(void *)(bytes - offsetof(struct pin, bytes));
+
+    if (net_append(host->net, conn, bytes, len, unpin, pin) >= 0)
+        return true;
+    unpin(pin);
+    return false;
+}
+
 bool host_pin(struct host *host, struct host_conn *conn, size_t len)
 {
-    struct pin *pin;
+    uint8_t *bytes = conn->conn == NULL ? NULL : host_pin_memory(host, len);
 
-    if (conn->conn == NULL)
+    if (bytes == NULL)
         return false;
-    pin = malloc(sizeof *pin + len);
-    if (pin == NULL)
+    host_fill(bytes, len, conn->out_key, conn->written);
+    if (!host_pin_append(host, conn->conn, bytes, len))
         return false;
-    pin->host = host;
-    host_fill(pin->bytes, len, conn->out_key, conn->written);
-    host->pins++;
-    if (net_append(host->net, conn->conn, pin->bytes, len, unpin, pin) < 0) {
-        unpin(pin);
-        return false;
-    }
     conn->written += len;
     return true;
 }

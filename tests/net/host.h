@@ -70,6 +70,10 @@ void host_advance(struct host *host, uint64_t us);
 bool host_write(struct host *host, struct host_conn *conn, size_t len);
 /* Appends patterned memory in one piece. */
 bool host_pin(struct host *host, struct host_conn *conn, size_t len);
+/* The same in two steps, for bytes of the caller's own: memory to be filled (NULL: none), which must
+ * then be appended; false: the connection did not take it, and it is free. */
+uint8_t *host_pin_memory(struct host *host, size_t len);
+bool host_pin_append(struct host *host, struct net_conn *conn, uint8_t *bytes, size_t len);
 /* Opens a connection; NULL with `fault` set if it is refused. */
 struct host_conn *host_connect(struct host *host, const struct net_endpoint *to,
                                uint16_t local_port);

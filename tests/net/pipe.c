@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/net/chance.h"
+
 enum {
     STEPS_MAX = 400000, /* events of one case */
     CLIENT_PORT = 40001,
@@ -33,11 +35,7 @@ static bool fail(struct pipe_world *world, const char *format, ...)
 
 static uint32_t below(struct pipe_world *world, uint32_t limit)
 {
-    uint64_t z = world->random += 0x9e3779b97f4a7c15u;
-
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return limit == 0 ? 0 : (uint32_t)((z ^ z >> 31) % limit);
+    return chance_below(&world->random, limit);
 }
 
 static bool happens(struct pipe_world *world, uint32_t of_10000)

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/net/chance.h"
+
 struct field {
     const char *name;
     size_t offset;
@@ -106,23 +108,9 @@ bool pipe_parse(const char *text, struct pipe_case *parsed)
 
 /* ---- Choosing -------------------------------------------------------------------------------- */
 
-static uint64_t next(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-}
-
-static uint32_t below(uint64_t *state, uint32_t limit)
-{
-    return limit == 0 ? 0 : (uint32_t)(next(state) % limit);
-}
-
 static bool chance(uint64_t *state, uint32_t of_100)
 {
-    return below(state, 100) < of_100;
+    return chance_below(state, 100) < of_100;
 }
 
 void pipe_choose(struct pipe_case *chosen, uint32_t seed)
@@ -132,29 +120,32 @@ void pipe_choose(struct pipe_case *chosen, uint32_t seed)
 
     *chosen = (struct pipe_case){.seed = seed};
     if (chance(&random, 75))
-        chosen->drop = chance(&random, 20) ? below(&random, 1500) : below(&random, 400);
-    chosen->burst_drop = chance(&random, 20) ? below(&random, 12) : 0;
-    chosen->duplicate = chance(&random, 40) ? below(&random, 1500) : 0;
-    chosen->reorder = chance(&random, 40) ? below(&random, 2500) : 0;
-    chosen->flip = chance(&random, 30) ? below(&random, 500) : 0;
-    chosen->truncate = chance(&random, 20) ? below(&random, 300) : 0;
-    chosen->latency_us = chance(&random, 50) ? below(&random, 300) : below(&random, 60000);
-    chosen->jitter_us = chance(&random, 50) ? 0 : below(&random, 20000);
+        chosen->drop =
+            chance(&random, 20) ? chance_below(&random, 1500) : chance_below(&random, 400);
+    chosen->burst_drop = chance(&random, 20) ? chance_below(&random, 12) : 0;
+    chosen->duplicate = chance(&random, 40) ? chance_below(&random, 1500) : 0;
+    chosen->reorder = chance(&random, 40) ? chance_below(&random, 2500) : 0;
+    chosen->flip = chance(&random, 30) ? chance_below(&random, 500) : 0;
+    chosen->truncate = chance(&random, 20) ? chance_below(&random, 300) : 0;
+    chosen->latency_us =
+        chance(&random, 50) ? chance_below(&random, 300) : chance_below(&random, 60000);
+    chosen->jitter_us = chance(&random, 50) ? 0 : chance_below(&random, 20000);
     for (unsigned side = 0; side < 2; side++) {
         chosen->bytes[side] = chance(&random, 15)   ? 0
-                              : chance(&random, 30) ? below(&random, 3000)
-                              : chance(&random, 90) ? below(&random, 150000)
-                                                    : below(&random, 1000000);
-        chosen->receive[side] = chance(&random, 40) ? 2000 + below(&random, 30000) : 0;
-        chosen->fail_every[side] = chance(&random, 20) ? 3 + below(&random, 40) : 0;
-        chosen->packets[side] = chance(&random, 20) ? 64 + below(&random, 200) : 1024;
-        chosen->mtu[side] = mtus[below(&random, sizeof mtus / sizeof *mtus)];
+                              : chance(&random, 30) ? chance_below(&random, 3000)
+                              : chance(&random, 90) ? chance_below(&random, 150000)
+                                                    : chance_below(&random, 1000000);
+        chosen->receive[side] = chance(&random, 40) ? 2000 + chance_below(&random, 30000) : 0;
+        chosen->fail_every[side] = chance(&random, 20) ? 3 + chance_below(&random, 40) : 0;
+        chosen->packets[side] = chance(&random, 20) ? 64 + chance_below(&random, 200) : 1024;
+        chosen->mtu[side] = mtus[chance_below(&random, sizeof mtus / sizeof *mtus)];
     }
-    chosen->pauses = chance(&random, 30) ? below(&random, 300) : 0;
+    chosen->pauses = chance(&random, 30) ? chance_below(&random, 300) : 0;
     chosen->pause_ms = chance(&random, 20) ? 30000 : 2000;
-    chosen->chunk = chance(&random, 30) ? 1 + below(&random, 100) : 1 + below(&random, 40000);
-    chosen->pin = chance(&random, 40) ? below(&random, 100) : 0;
-    chosen->abort = chance(&random, 12) ? 1 + below(&random, 2) : 0;
+    chosen->chunk =
+        chance(&random, 30) ? 1 + chance_below(&random, 100) : 1 + chance_below(&random, 40000);
+    chosen->pin = chance(&random, 40) ? chance_below(&random, 100) : 0;
+    chosen->abort = chance(&random, 12) ? 1 + chance_below(&random, 2) : 0;
     chosen->v6 = chance(&random, 40);
     for (unsigned side = 0; side < 2; side++) {
         if (chosen->v6 && chosen->mtu[side] < 1280)
@@ -167,12 +158,12 @@ void pipe_choose(struct pipe_case *chosen, uint32_t seed)
     chosen->no_ecn = chance(&random, 50);
     chosen->lazy = chance(&random, 30);
     chosen->cookies = chance(&random, 15);
-    chosen->wrap = chance(&random, 50) ? 1 + below(&random, 5000) : 0;
+    chosen->wrap = chance(&random, 50) ? 1 + chance_below(&random, 5000) : 0;
     if (chosen->abort != 0)
-        chosen->abort_at = below(&random, chosen->bytes[2 - chosen->abort] + 1);
+        chosen->abort_at = chance_below(&random, chosen->bytes[2 - chosen->abort] + 1);
     if (chance(&random, 50))
-        chosen->tso[below(&random, 2)] =
-            chance(&random, 50) ? 2 + below(&random, 12) : PACKET_TSO_PARTS_MAX;
+        chosen->tso[chance_below(&random, 2)] =
+            chance(&random, 50) ? 2 + chance_below(&random, 12) : PACKET_TSO_PARTS_MAX;
 }
 
 /* ---- Shrinking ------------------------------------------------------------------------------- */

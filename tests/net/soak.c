@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/net/chance.h"
 #include "tests/net/soak_inside.h"
 
 enum {
@@ -47,11 +48,7 @@ bool soak_fail(struct soak_world *world, const char *format, ...)
 
 uint32_t soak_below(struct soak_world *world, uint32_t limit)
 {
-    uint64_t z = world->random += 0x9e3779b97f4a7c15u;
-
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return limit == 0 ? 0 : (uint32_t)((z ^ z >> 31) % limit);
+    return chance_below(&world->random, limit);
 }
 
 void soak_set_black(struct soak_world *world, uint16_t port, bool black)

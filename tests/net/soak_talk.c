@@ -409,35 +409,16 @@ static void fill(const struct soak_end *end, unsigned side, uint8_t *at, size_t 
     host_fill(at, len, end->plan.id, from);
 }
 
-struct pin {
-    struct host *host;
-    uint8_t bytes[];
-};
-
-static void unpin(void *arg)
-{
-    struct pin *pin = arg;
-
-    pin->host->pins--;
-    free(pin);
-}
-
 /* Memory that is sent where it lies. */
 static bool write_pinned(struct soak_world *world, unsigned side, struct soak_end *end, size_t len)
 {
     struct host *host = &world->sides[side].host;
-    struct pin *pin = malloc(sizeof *pin + len);
+    uint8_t *bytes = host_pin_memory(host, len);
 
-    if (pin == NULL)
+    if (bytes == NULL)
         return false;
-    pin->host = host;
-    fill(end, side, pin->bytes, len);
-    host->pins++;
-    if (net_append(host->net, end->conn, pin->bytes, len, unpin, pin) < 0) {
-        unpin(pin);
-        return false;
-    }
-    return true;
+    fill(end, side, bytes, len);
+    return host_pin_append(host, end->conn, bytes, len);
 }
 
 static bool write_copied(struct soak_world *world, unsigned side, struct soak_end *end, size_t len)
