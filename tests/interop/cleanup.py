@@ -38,6 +38,24 @@ sys.argv[0] = "failing.py"
 sys.exit(main("fails", lambda _: [Setup("af_xdp", lambda _: (fails,), driver="af_xdp")]))
 """
 
+# One that starts others all the time, which end soon: while somebody looks at all processes.
+BUSY = f"""
+import random, subprocess, sys
+sys.path.insert(0, {HERE!r})
+from runner import Setup, main
+
+def starts_others(network):
+    print("in the middle", flush=True)
+    others = []
+    while True:
+        others = [other for other in others if other.poll() is None]
+        if len(others) < 20:
+            others.append(subprocess.Popen(["sleep", str(random.uniform(0, 0.03))]))
+
+sys.argv[0] = "busy.py"
+sys.exit(main("starts others", lambda _: [Setup("tap", lambda _: (starts_others,), driver="tap")]))
+"""
+
 # One without cases, which does only what each does at its start.
 EMPTY = f"""
 import os, sys
@@ -67,7 +85,7 @@ class Traces:
 
     def __init__(self, process):
         self.owner = f"{process.pid}-{start_time(process.pid)}"
-        self.processes = {pid: start_time(pid) for pid in started_by(self.owner)}
+        self.processes = started_by(self.owner)
         self.folders = glob.glob(os.path.join(tempfile.gettempdir(), f"{PREFIX}-{self.owner}-*"))
         self.namespaces = {self.namespace(pid) for pid in self.processes} - {
             self.namespace("self"), None}
@@ -122,6 +140,17 @@ def ended_in_the_middle(number, driver):
     return f"{driver}: {signal.Signals(number).name} in the middle", case
 
 
+def ended_while_it_starts_others(place):
+    """Those that have ended when they are looked at are no traces."""
+    with program(place, "-c", BUSY) as process:
+        looks = [in_the_middle(process, "in the middle"), *(Traces(process) for _ in range(30))]
+        process.terminate()
+        process.communicate(timeout=SECONDS)
+    equal(process.returncode, 128 + signal.SIGTERM, "exit status")
+    for traces in looks:
+        traces.nothing_is_left()
+
+
 def ended_before_its_first_case(place):
     """As soon as there is something to clean up, at a moment of its own."""
     with program(place, os.path.join(HERE, "kernel_path.py")) as process:
@@ -130,7 +159,7 @@ def ended_before_its_first_case(place):
         process.terminate()
         process.communicate(timeout=SECONDS)
     equal(process.returncode, 128 + signal.SIGTERM, "exit status")
-    equal(started_by(owner), set(), "processes left")
+    equal(started_by(owner), {}, "processes left")
     equal(glob.glob(os.path.join(tempfile.gettempdir(), f"{PREFIX}-{owner}-*")), [], "folders left")
 
 
@@ -177,8 +206,9 @@ def setups(_arguments):
     yield Setup("", lambda _: (ended_in_the_middle(signal.SIGTERM, "af_xdp"),
                                ended_in_the_middle(signal.SIGTERM, "tap"),
                                ended_in_the_middle(signal.SIGINT, "af_packet"),
-                               ended_before_its_first_case, a_case_that_fails,
-                               killed_in_the_middle, without_root))
+                               ended_while_it_starts_others, ended_before_its_first_case,
+                               a_case_that_fails, killed_in_the_middle,
+                               without_root))
 
 
 if __name__ == "__main__":

@@ -88,8 +88,9 @@ def is_alive(owner):
 
 
 def started_by(owner):
-    """Processes that descend from the program, or were started by it and have lost their parent."""
-    family, marked = {int(owner.split("-")[0])}, set()
+    """Processes that descend from the program, or were started by it and have lost their parent, and
+    when each started. All of it was read once: any of them may end at any time."""
+    family = {int(owner.split("-")[0])}
     parents = {pid: parent_of(pid) for pid in processes()}
     for _ in range(len(parents)):
         more = {pid for pid, parent in parents.items() if parent in family} - family
@@ -97,8 +98,8 @@ def started_by(owner):
             break
         family |= more
     marked = {pid for pid in parents if mark_of(pid) == owner}
-    return {pid for pid in family | marked
-            if pid != int(owner.split("-")[0]) and start_time(pid) is not None}
+    found = {pid: start_time(pid) for pid in (family | marked) - {int(owner.split("-")[0])}}
+    return {pid: started for pid, started in found.items() if started is not None}
 
 
 def end_processes(owner):
