@@ -277,14 +277,14 @@ class Bypass:
         with self.polluxd() as server:
             self.once(server, "preload", requests=1)
             alone = self.load(server, clients=CLIENTS)
-            before = server.rss_bytes()
+            before = server.own_bytes()
             command = self.command(server, clients=CLIENTS, idle=IDLE_CONNECTIONS,
                                    idle_port=SECOND_PORT)
             command[command.index("--progress") + 1] = "0.5"
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                   text=True) as process:
                 first = process.stderr.readline()
-                grown = server.rss_bytes() - before
+                grown = server.own_bytes() - before
                 out, err = process.communicate()
             if process.returncode != 0:
                 raise BenchError("idle connections: %s%s" % (first, err))

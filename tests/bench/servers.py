@@ -135,10 +135,17 @@ class Process:
         process_clock = (~self.pid << 3) | 2
         return time.clock_gettime(process_clock)
 
-    def rss_bytes(self):
+    def status_bytes(self, name):
         with open("/proc/%d/status" % self.pid) as status:
-            kib = re.search(r"^VmRSS:\s+(\d+) kB", status.read(), re.M)
+            kib = re.search(r"^%s:\s+(\d+) kB" % name, status.read(), re.M)
         return int(kib.group(1)) * 1024
+
+    def rss_bytes(self):
+        return self.status_bytes("VmRSS")
+
+    def own_bytes(self):
+        """Its RSS without what it shares with others, as the packets of a memif peer that is there."""
+        return self.rss_bytes() - self.status_bytes("RssShmem")
 
     def settled_rss_bytes(self):
         """RSS once it has kept still for a second: a rehash or a purge may go on after the load."""
