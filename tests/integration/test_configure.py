@@ -71,7 +71,9 @@ def test_port_in_use_changes_nothing(t):
 def test_a_worker_that_cannot_listen_changes_nothing(t):
     """A worker has room for 64 listening sockets, and while it changes them the old and the new
     ones are there together: 16 addresses, the port of its core and a unix socket are too many."""
-    first, second = free_ports(t.workers + 1), free_ports(t.workers + 1)
+    count = t.workers + 1
+    first = free_ports(2 * count)
+    second = first + count  # sockets of ports that stay would be kept, and there be room
     addresses = " ".join(f"127.0.0.{number}" for number in range(1, 17))
     server = t.start({"per-core-endpoints": "yes", "bind": addresses, "port": first,
                       "unixsocket": os.path.join(t.temp_dir(), "server.sock")}, port=first)
